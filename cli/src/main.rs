@@ -1,0 +1,3 @@
+//! The `debark` binary: arguments in, calls, rendering out.
+
+fn main() {}

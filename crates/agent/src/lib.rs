@@ -1,0 +1,1 @@
+//! Runs a compiled play on the host it stands on.

@@ -1,0 +1,1 @@
+//! How to reach a host: OpenSSH sessions and the agent's upload. Fails closed.

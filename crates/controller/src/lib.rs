@@ -1,0 +1,1 @@
+//! Who does what when: batches, barriers, delegation, budgets, events.

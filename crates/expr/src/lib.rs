@@ -1,0 +1,1 @@
+//! Jinja2 expressions and templates as Ansible configures them.

@@ -1,0 +1,1 @@
+//! Throwaway real Debian hosts in containers with their own network namespaces.

@@ -1,0 +1,1 @@
+//! What can be done to a Debian host: one file per module.

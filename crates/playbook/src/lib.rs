@@ -1,0 +1,1 @@
+//! The language: YAML to compiled plays, inventory, variables and their precedence, vault.

@@ -1,0 +1,1 @@
+//! Values of the playbook language: what variables, registers, facts and parameters hold.

@@ -1,0 +1,1 @@
+//! The messages between controller and agent, and the compiled play they carry.

@@ -1,1 +1,20 @@
 //! What can be done to a Debian host: one file per module.
+//!
+//! A module is typed parameters ([`params!`]) and one function that observes the host and yields a
+//! [`plan::Plan`]: what it found, what it would change, and how. See [`plan`] for why.
+
+pub mod accounts;
+pub mod exec;
+pub mod host;
+pub mod mode;
+pub mod param;
+pub mod paths;
+pub mod ping;
+pub mod plan;
+mod registry;
+pub mod upstream;
+
+pub use debark_value::{Map, Value, map};
+pub use host::Host;
+pub use plan::{Action, Diff, Failure, Plan};
+pub use registry::{Module, find, names, short_name};

@@ -1,0 +1,531 @@
+//! Parameters of modules: declared once, used for parsing, checking before a run, suggestions, the reference and
+//! the schema.
+//!
+//! [`params!`](crate::params) declares a struct and its [`Spec`]. Parsing is driven by the table rather than by a
+//! generated visitor per module: the agent carries seventy modules and has to stay small, and Ansible's coercions
+//! (`yes` is a boolean, `"a,b"` a list) apply the same everywhere.
+
+use std::path::PathBuf;
+
+use debark_value::{Map, Value};
+
+use crate::plan::Failure;
+
+/// The type of a parameter, as a user sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Text; numbers and booleans count as text.
+    Str,
+    /// A boolean, with Ansible's words for it.
+    Bool,
+    /// A whole number.
+    Int,
+    /// A number.
+    Float,
+    /// A path; `~` and `$VAR` are expanded on the host.
+    Path,
+    /// A list of that type; text is split at commas.
+    List(&'static Kind),
+    /// A mapping.
+    Dict,
+    /// Anything.
+    Raw,
+    /// A file mode: octal text or number, or symbolic (`u=rwX,g-w`).
+    Mode,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+impl Kind {
+    /// The name of the type in messages and in the reference.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Str => "str".into(),
+            Self::Bool => "bool".into(),
+            Self::Int => "int".into(),
+            Self::Float => "float".into(),
+            Self::Path => "path".into(),
+            Self::List(of) => format!("list of {}", of.name()),
+            Self::Dict => "dict".into(),
+            Self::Raw => "any".into(),
+            Self::Mode => "mode".into(),
+            Self::Choice(words) => words.join("|"),
+        }
+    }
+
+    /// Whether a value without templates fits.
+    ///
+    /// # Errors
+    /// What was wanted and what was given, in one phrase.
+    pub fn check(&self, value: &Value) -> Result<(), String> {
+        let text = |e: debark_value::Coercion| e.to_string();
+        match self {
+            Self::Str | Self::Path => value.to_text().map(drop).map_err(text),
+            Self::Bool => value.to_bool().map(drop).map_err(text),
+            Self::Int => value.to_int().map(drop).map_err(text),
+            Self::Float => value.to_float().map(drop).map_err(text),
+            Self::List(of) => value.to_list().map_err(text)?.iter().try_for_each(|item| of.check(item)),
+            Self::Dict => match value {
+                Value::Map(_) => Ok(()),
+                // `k=v` text is accepted as `check_type_dict` does.
+                Value::Str(s) if s.contains('=') || s.trim_start().starts_with('{') => Ok(()),
+                other => Err(format!("wants a mapping, got {}", other.type_name())),
+            },
+            Self::Raw => Ok(()),
+            Self::Mode => crate::mode::Mode::parse(value).map(drop),
+            Self::Choice(words) => {
+                let given = value.to_text().map_err(text)?;
+                // YAML reads `state: no`/`yes` as booleans; Ansible maps them back onto choices.
+                let as_bool = |word: &&&str| {
+                    matches!(value, Value::Bool(_))
+                        && Value::from(**word).to_bool().ok() == value.to_bool().ok()
+                };
+                if words.contains(&given.as_str()) || words.iter().any(|w| as_bool(&w)) {
+                    Ok(())
+                } else {
+                    Err(format!("must be one of {}, got {given:?}", words.join(", ")))
+                }
+            }
+        }
+    }
+}
+
+/// One parameter.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// Other names it goes by.
+    pub aliases: &'static [&'static str],
+    /// Its type.
+    pub kind: Kind,
+    /// Whether it must be given.
+    pub required: bool,
+    /// Its default as Rust source, for the reference; empty if there is none.
+    pub default: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+/// A module's parameters and the rules among them.
+#[derive(Debug)]
+pub struct Spec {
+    /// Full name (`ansible.builtin.file`).
+    pub name: &'static str,
+    /// What the module does.
+    pub doc: &'static str,
+    /// Its parameters.
+    pub fields: &'static [Field],
+    /// Parameters it shares with others (`mode`, `owner`, ...).
+    pub common: &'static [Field],
+    /// The rules among them.
+    pub rules: Rules,
+}
+
+/// What holds between parameters.
+#[derive(Debug)]
+pub struct Rules {
+    /// At most one of each group may be given.
+    pub exclusive: &'static [&'static [&'static str]],
+    /// At least one of each group must be given.
+    pub one_of: &'static [&'static [&'static str]],
+    /// All of a group, or none.
+    pub together: &'static [&'static [&'static str]],
+    /// `(parameter, value, needs)`: with that value, all of `needs` must be given.
+    pub when: &'static [(&'static str, &'static str, &'static [&'static str])],
+    /// The parameter that takes free-form text (`command: ls -l`), if any.
+    pub free_form: Option<&'static str>,
+}
+
+/// No rules; a base for `Rules { exclusive: ..., ..NO_RULES }`.
+pub const NO_RULES: Rules = Rules { exclusive: &[], one_of: &[], together: &[], when: &[], free_form: None };
+
+impl Spec {
+    /// All parameters, common ones last.
+    pub fn all(&self) -> impl Iterator<Item = &'static Field> + use<> {
+        self.fields.iter().chain(self.common)
+    }
+
+    /// The parameter of that name or alias.
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.all().find(|field| field.name == name || field.aliases.contains(&name))
+    }
+
+    /// Renames aliases, drops omitted and null parameters, and checks names and rules among parameters.
+    ///
+    /// # Errors
+    /// The first rule that does not hold, naming the parameter.
+    pub fn normalise(&self, args: &Map) -> Result<Map, Failure> {
+        let mut given = Map::new();
+        for (key, value) in args {
+            if matches!(value, Value::Omit) {
+                continue;
+            }
+            let field = self
+                .field(key)
+                .ok_or_else(|| Failure::new(format!("{} has no parameter `{key}`", self.name)))?;
+            if !value.is_null() {
+                given.insert(field.name.into(), value.clone());
+            }
+        }
+        self.check_rules(&given).map_err(Failure::new)?;
+        Ok(given)
+    }
+
+    /// Checks the rules among parameters that were given (canonical names).
+    ///
+    /// # Errors
+    /// The first rule that does not hold.
+    pub fn check_rules(&self, given: &Map) -> Result<(), String> {
+        let has = |name: &&str| given.contains_key(*name);
+        if let Some(field) = self.all().find(|field| field.required && !given.contains_key(field.name)) {
+            return Err(format!("{} needs the parameter `{}`", self.name, field.name));
+        }
+        for group in self.rules.exclusive {
+            let both: Vec<_> = group.iter().filter(has).copied().collect();
+            if both.len() > 1 {
+                return Err(format!("{}: `{}` exclude each other", self.name, both.join("` and `")));
+            }
+        }
+        if let Some(group) = self.rules.one_of.iter().find(|group| !group.iter().any(has)) {
+            return Err(format!("{} needs one of `{}`", self.name, group.join("`, `")));
+        }
+        for group in self.rules.together {
+            if group.iter().any(has) && !group.iter().all(has) {
+                return Err(format!("{}: `{}` go together", self.name, group.join("`, `")));
+            }
+        }
+        for (name, value, needs) in self.rules.when {
+            if given.get(*name).is_some_and(|v| v.to_text().is_ok_and(|v| v == *value))
+                && let Some(missing) = needs.iter().find(|need| !has(need))
+            {
+                return Err(format!("{}: `{name}: {value}` needs the parameter `{missing}`", self.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A Rust type that a parameter can have.
+pub trait Param: Sized {
+    /// How users know the type.
+    const KIND: Kind;
+    /// Whether the parameter may be left out.
+    const OPTIONAL: bool = false;
+
+    /// Reads a given, non-null value.
+    ///
+    /// # Errors
+    /// What was wanted and what was given, in one phrase.
+    fn from_value(value: &Value) -> Result<Self, String>;
+
+    /// What holds when the parameter is left out.
+    fn absent() -> Option<Self> {
+        None
+    }
+}
+
+/// Reads one parameter from normalised arguments.
+///
+/// # Errors
+/// A value of the wrong type, naming module and parameter.
+pub fn take<T: Param>(spec: &Spec, args: &Map, name: &str, default: Option<T>) -> Result<T, Failure> {
+    match args.get(name) {
+        Some(value) => T::from_value(value)
+            .map_err(|why| Failure::new(format!("{}: parameter `{name}` {why}", spec.name))),
+        None => default
+            .or_else(T::absent)
+            .ok_or_else(|| Failure::new(format!("{} needs the parameter `{name}`", spec.name))),
+    }
+}
+
+impl Param for String {
+    const KIND: Kind = Kind::Str;
+    fn from_value(value: &Value) -> Result<Self, String> {
+        // A mapping or list where text is wanted (`content: {{ dict }}`) is written as JSON, as Ansible does.
+        match value {
+            Value::Map(_) | Value::List(_) => Ok(debark_value::to_json_string(value)),
+            _ => value.to_text().map_err(|e| e.to_string()),
+        }
+    }
+}
+
+impl Param for bool {
+    const KIND: Kind = Kind::Bool;
+    fn from_value(value: &Value) -> Result<Self, String> {
+        value.to_bool().map_err(|e| e.to_string())
+    }
+}
+
+impl Param for i64 {
+    const KIND: Kind = Kind::Int;
+    fn from_value(value: &Value) -> Result<Self, String> {
+        value.to_int().map_err(|e| e.to_string())
+    }
+}
+
+impl Param for f64 {
+    const KIND: Kind = Kind::Float;
+    fn from_value(value: &Value) -> Result<Self, String> {
+        value.to_float().map_err(|e| e.to_string())
+    }
+}
+
+impl Param for PathBuf {
+    const KIND: Kind = Kind::Path;
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let text = value.to_text().map_err(|e| e.to_string())?;
+        if text.contains('\0') {
+            return Err("holds a NUL byte, which no path can".into());
+        }
+        Ok(crate::paths::expand(&text))
+    }
+}
+
+impl Param for Value {
+    const KIND: Kind = Kind::Raw;
+    fn from_value(value: &Value) -> Result<Self, String> {
+        Ok(value.clone())
+    }
+}
+
+impl Param for Map {
+    const KIND: Kind = Kind::Dict;
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Map(map) => Ok(map.as_ref().clone()),
+            Value::Str(text) if text.trim_start().starts_with('{') => serde_json::from_str(text)
+                .map(debark_value::from_json)
+                .ok()
+                .and_then(|value| value.as_map().cloned())
+                .ok_or_else(|| "wants a mapping, got text that is not JSON".into()),
+            Value::Str(text) => text
+                .split([',', ' '])
+                .filter(|pair| !pair.is_empty())
+                .map(|pair| pair.split_once('=').map(|(k, v)| (k.trim().into(), Value::from(v.trim()))))
+                .collect::<Option<Map>>()
+                .ok_or_else(|| "wants a mapping".into()),
+            other => Err(format!("wants a mapping, got {}", other.type_name())),
+        }
+    }
+}
+
+impl<T: Param> Param for Vec<T> {
+    const KIND: Kind = Kind::List(&T::KIND);
+    const OPTIONAL: bool = true;
+    fn from_value(value: &Value) -> Result<Self, String> {
+        value.to_list().map_err(|e| e.to_string())?.iter().map(T::from_value).collect()
+    }
+    fn absent() -> Option<Self> {
+        Some(Vec::new())
+    }
+}
+
+impl<T: Param> Param for Option<T> {
+    const KIND: Kind = T::KIND;
+    const OPTIONAL: bool = true;
+    fn from_value(value: &Value) -> Result<Self, String> {
+        T::from_value(value).map(Some)
+    }
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+}
+
+/// Declares a module's parameters: a struct, its [`Spec`] and how to read it from arguments.
+///
+/// A type that is neither `Option`, `Vec` nor has a default (`= value`) is required. `name | alias` gives aliases.
+/// `common file: FileArgs;` embeds a shared group. Rules are a `Rules` expression after `rules`.
+///
+/// ```
+/// use debark_modules::{params, param::NO_RULES};
+/// params! {
+///     /// Waits a little.
+///     pub struct Params for "debark.example" {
+///         /// How long, in seconds.
+///         seconds | delay: i64 = 1,
+///         /// Why.
+///         reason: Option<String>,
+///     }
+///     rules NO_RULES
+/// }
+/// ```
+#[macro_export]
+macro_rules! params {
+    (
+        $(#[doc = $doc:literal])*
+        pub struct $name:ident for $module:literal {
+            $(
+                $(#[doc = $fdoc:literal])*
+                $field:ident $(| $alias:ident)* : $ty:ty $(= $default:expr)?
+            ),* $(,)?
+        }
+        $(common $common:ident : $common_ty:ty;)?
+        rules $rules:expr
+    ) => {
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name {
+            $( $(#[doc = $fdoc])* pub $field: $ty, )*
+            $( #[doc = "Parameters shared with other modules."] pub $common: $common_ty, )?
+        }
+
+        impl $name {
+            /// The parameters as users see them.
+            pub const SPEC: $crate::param::Spec = $crate::param::Spec {
+                name: $module,
+                doc: if cfg!(feature = "docs") { concat!($($doc, "\n"),*) } else { "" },
+                fields: &[ $( $crate::param::Field {
+                    name: $crate::field_name!($field),
+                    aliases: &[ $( stringify!($alias) ),* ],
+                    kind: <$ty as $crate::param::Param>::KIND,
+                    required: !<$ty as $crate::param::Param>::OPTIONAL && concat!($(stringify!($default))?).is_empty(),
+                    default: concat!($(stringify!($default))?),
+                    doc: if cfg!(feature = "docs") { concat!($($fdoc, "\n"),*) } else { "" },
+                } ),* ],
+                common: { let none: &[$crate::param::Field] = &[]; let _ = none; $crate::common_fields!($($common_ty)?) },
+                rules: $rules,
+            };
+
+            /// Reads the parameters from rendered arguments.
+            ///
+            /// # Errors
+            /// An unknown, missing or ill-typed parameter, or a rule among them that does not hold.
+            pub fn parse(args: &$crate::Map) -> Result<Self, $crate::plan::Failure> {
+                let spec = &Self::SPEC;
+                let args = spec.normalise(args)?;
+                Ok(Self {
+                    $( $field: $crate::param::take(spec, &args, $crate::field_name!($field), $crate::default_of!($($default)?))?, )*
+                    $( $common: <$common_ty>::take(spec, &args)?, )?
+                })
+            }
+        }
+    };
+}
+
+/// `stringify!` without the `r#` of a raw identifier.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! field_name {
+    (r#type) => {
+        "type"
+    };
+    (r#match) => {
+        "match"
+    };
+    (r#virtual) => {
+        "virtual"
+    };
+    ($field:ident) => {
+        stringify!($field)
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! default_of {
+    () => {
+        None
+    };
+    ($default:expr) => {
+        Some($default)
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! common_fields {
+    () => {
+        &[]
+    };
+    ($ty:ty) => {
+        <$ty>::FIELDS
+    };
+}
+
+/// Declares a parameter type that is one of some words.
+///
+/// ```
+/// debark_modules::choices! { /// What should hold.
+///     pub enum State { Present = "present", Absent = "absent" } }
+/// ```
+#[macro_export]
+macro_rules! choices {
+    ($(#[doc = $doc:literal])* pub enum $name:ident { $($variant:ident = $word:literal),* $(,)? }) => {
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs)]
+        pub enum $name { $($variant),* }
+
+        impl $crate::param::Param for $name {
+            const KIND: $crate::param::Kind = $crate::param::Kind::Choice(&[$($word),*]);
+            fn from_value(value: &$crate::Value) -> Result<Self, String> {
+                Self::KIND.check(value)?;
+                $( if value.as_str() == Some($word) { return Ok(Self::$variant); } )*
+                $( if matches!(value, $crate::Value::Bool(_)) && $crate::Value::from($word).to_bool().ok() == value.to_bool().ok() {
+                    return Ok(Self::$variant);
+                } )*
+                let text = value.to_text().map_err(|e| e.to_string())?;
+                match text.as_str() {
+                    $( $word => Ok(Self::$variant), )*
+                    other => Err(format!("must be one of {}, got {other:?}", [$($word),*].join(", "))),
+                }
+            }
+        }
+
+        impl $name {
+            /// The word that users write.
+            #[allow(dead_code, reason = "not every module reports the word back")]
+            pub fn word(self) -> &'static str {
+                match self { $( Self::$variant => $word ),* }
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use debark_value::map;
+
+    choices! { pub enum State { Present = "present", Absent = "absent", Yes = "yes" } }
+
+    params! {
+        /// A test.
+        pub struct Params for "debark.test" {
+            /// Where.
+            path | dest | name: PathBuf,
+            state: State = State::Present,
+            tags: Vec<String>,
+            count: Option<i64>,
+            r#type: Option<String>,
+        }
+        rules Rules { exclusive: &[&["count", "tags"]], ..NO_RULES }
+    }
+
+    #[test]
+    fn reads_aliases_defaults_and_lists() {
+        assert_eq!(Params::parse(&map! { "name" => "/a", "count" => "3" }).unwrap().count, Some(3));
+        let p = Params::parse(&map! { "dest" => "/a", "tags" => "x, y", "type" => "t" }).unwrap();
+        assert_eq!(
+            (p.path.to_str(), p.state, p.tags.len(), p.r#type.as_deref()),
+            (Some("/a"), State::Present, 2, Some("t"))
+        );
+        assert_eq!(Params::parse(&map! { "dest" => "/a", "state" => true }).unwrap().state, State::Yes);
+    }
+
+    #[test]
+    fn names_what_is_wrong() {
+        let message = |args: Map| Params::parse(&args).unwrap_err().msg;
+        assert_eq!(message(map! {}), "debark.test needs the parameter `path`");
+        assert_eq!(message(map! { "path" => "/a", "pth" => 1 }), "debark.test has no parameter `pth`");
+        assert_eq!(
+            message(map! { "path" => "/a", "state" => "gone" }),
+            "debark.test: parameter `state` must be one of present, absent, yes, got \"gone\""
+        );
+        assert_eq!(
+            message(map! { "path" => "/a", "count" => 1, "tags" => "x" }),
+            "debark.test: `count` and `tags` exclude each other"
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! The list of modules, and how a name in a playbook finds its module.
+
+use crate::host::Host;
+use crate::param::Spec;
+use crate::plan::{Failure, Plan};
+use crate::{Map, ping};
+
+/// A module as the interpreter sees it.
+pub struct Module {
+    /// Its parameters.
+    pub spec: &'static Spec,
+    /// Other short names it goes by (`systemd_service`).
+    pub aliases: &'static [&'static str],
+    /// Observes the host and computes the change; changes nothing itself.
+    pub plan: fn(&Map, &Host) -> Result<Plan, Failure>,
+}
+
+macro_rules! modules {
+    ($($module:ident $(as [$($alias:literal),*])?),* $(,)?) => {
+        &[$(Module {
+            spec: &$module::Params::SPEC,
+            aliases: &[$($($alias),*)?],
+            plan: |args, host| $module::plan($module::Params::parse(args)?, host),
+        }),*]
+    };
+}
+
+/// One line per module; nothing else knows the list.
+static MODULES: &[Module] = modules![ping,];
+
+/// Collections whose modules debark knows under their short names.
+const COLLECTIONS: [&str; 5] =
+    ["ansible.builtin.", "ansible.legacy.", "ansible.posix.", "community.general.", "debark.builtin."];
+
+/// The name without a known collection's prefix.
+pub fn short_name(name: &str) -> &str {
+    COLLECTIONS.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
+}
+
+/// The module of that name, with or without collection.
+pub fn find(name: &str) -> Option<&'static Module> {
+    let short = short_name(name);
+    MODULES.iter().find(|module| short_name(module.spec.name) == short || module.aliases.contains(&short))
+}
+
+/// All modules.
+pub fn names() -> impl Iterator<Item = &'static Module> {
+    MODULES.iter()
+}

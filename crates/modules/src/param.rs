@@ -182,7 +182,7 @@ impl Spec {
             return Err(format!("{} needs the parameter `{}`", self.name, field.name));
         }
         for group in self.rules.exclusive {
-            let both: Vec<_> = group.iter().filter(has).copied().collect();
+            let both: Vec<_> = group.iter().filter(|name| has(name)).copied().collect();
             if both.len() > 1 {
                 return Err(format!("{}: `{}` exclude each other", self.name, both.join("` and `")));
             }

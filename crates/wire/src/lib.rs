@@ -1,1 +1,9 @@
 //! The messages between controller and agent, and the compiled play they carry.
+
+mod frame;
+mod message;
+mod play;
+
+pub use frame::{FRAME_LIMIT, MAGIC, PART, WireError, decode, encode, read, write};
+pub use message::*;
+pub use play::*;

@@ -1,19 +1,24 @@
 //! Commands on the host: plain data built by modules, run by one executor.
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use debark_value::{Map, map};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::plan::Failure;
 
 /// Output beyond this is cut: a command that prints without end must not fill the host's memory.
 const OUTPUT_LIMIT: usize = 32 << 20;
+
+/// How long a command's output may be silent after its end while something else still holds it open.
+const LINGER: Duration = Duration::from_millis(250);
 
 /// A command as data: what a module wants run, so that a test can assert the exact words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,47 +177,24 @@ impl Executor {
             Failure::new(format!("cannot run {}: {why}", cmd.program()))
                 .with(map! { "rc" => error.raw_os_error().unwrap_or(2) })
         })?;
-        let (sender, receiver) = mpsc::channel();
-        let mut readers = 0;
-        let pipes: [Option<Box<dyn Read + Send>>; 2] = [
-            child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
-            child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
-        ];
-        for (index, pipe) in pipes.into_iter().enumerate() {
-            let Some(pipe) = pipe else { continue };
-            readers += 1;
-            let sender = sender.clone();
-            std::thread::spawn(move || {
-                // The receiver may be gone after a time-out: nobody is left to tell.
-                let _ = sender.send((index, read_limited(pipe)));
-            });
-        }
-        if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), cmd.stdin.clone()) {
-            // A program that does not read all of its input is no error of ours.
-            std::thread::spawn(move || drop(pipe.write_all(&bytes)));
-        }
-        let deadline = cmd.timeout.map(|limit| started + limit);
-        let mut streams = [Vec::new(), Vec::new()];
-        for _ in 0..readers {
-            let received = match deadline {
-                None => receiver.recv().ok(),
-                Some(deadline) => {
-                    receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
-                }
-            };
-            let Some((index, bytes)) = received else {
+        let collected = collect(&mut child, cmd.stdin.as_deref().unwrap_or_default(), cmd.timeout);
+        let streams = match collected {
+            Ok(streams) => streams,
+            Err(Stopped::TimeOut(limit)) => {
                 kill_group(&child);
                 let _ = child.wait();
-                let seconds = cmd.timeout.unwrap_or_default().as_secs();
                 return Err(Failure::new(format!(
-                    "{} did not end within {seconds} s and was killed",
-                    cmd.program()
+                    "{} did not end within {} s and was killed",
+                    cmd.program(),
+                    limit.as_secs()
                 )));
-            };
-            if let Some(stream) = streams.get_mut::<usize>(index) {
-                *stream = bytes;
             }
-        }
+            Err(Stopped::Io(error)) => {
+                kill_group(&child);
+                let _ = child.wait();
+                return Err(Failure::new(format!("cannot read what {} prints: {error}", cmd.program())));
+            }
+        };
         let status = child
             .wait()
             .map_err(|error| Failure::new(format!("cannot wait for {}: {error}", cmd.program())))?;
@@ -222,21 +204,126 @@ impl Executor {
     }
 }
 
+enum Stopped {
+    TimeOut(Duration),
+    Io(std::io::Error),
+}
+
+/// Feeds standard input and reads both outputs until the command has ended and they are closed.
+///
+/// What a command leaves in the background (`daemon &`) may hold the pipes open for ever: once the command itself
+/// has ended, silence for [`LINGER`] ends the reading, as Ansible does it.
+fn collect(child: &mut Child, mut input: &[u8], timeout: Option<Duration>) -> Result<[Vec<u8>; 2], Stopped> {
+    let deadline = timeout.map(|limit| Instant::now() + limit);
+    let mut stdin = child.stdin.take();
+    if let Some(pipe) = &stdin {
+        // A program that does not read must not stop us from reading what it prints.
+        rustix::io::ioctl_fionbio(pipe, true).map_err(|e| Stopped::Io(e.into()))?;
+    }
+    let mut pipes: [Option<OwnedFd>; 2] =
+        [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
+    let mut streams = [Vec::new(), Vec::new()];
+    // Without pidfd_open(2) (Linux before 5.3) the end is asked for now and then.
+    let mut exit =
+        Pid::from_raw(child.id().cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let mut ended = false;
+    loop {
+        if stdin.is_some() && input.is_empty() {
+            stdin = None;
+        }
+        if ended && pipes.iter().all(Option::is_none) {
+            return Ok(streams);
+        }
+        let remaining = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+        let step = if ended {
+            Some(LINGER)
+        } else if exit.is_none() {
+            Some(Duration::from_millis(20))
+        } else {
+            None
+        };
+        let wait = [remaining, step].into_iter().flatten().min();
+        let ready = wait_ready(&pipes, stdin.as_ref(), exit.as_ref(), wait).map_err(Stopped::Io)?;
+        for ((pipe, stream), ready) in pipes.iter_mut().zip(&mut streams).zip(ready.output) {
+            if ready && !read_some(pipe.as_ref(), stream) {
+                *pipe = None;
+            }
+        }
+        if ready.input
+            && let Some(pipe) = &mut stdin
+        {
+            match pipe.write(input) {
+                Ok(count) => input = input.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                // A program that does not read all of its input is no error of ours.
+                Err(_) => stdin = None,
+            }
+        }
+        if ready.exit || exit.is_none() && !ended {
+            ended = child.try_wait().map_err(Stopped::Io)?.is_some();
+            if ended {
+                exit = None;
+                stdin = None;
+            }
+        } else if ended && !ready.output.contains(&true) {
+            return Ok(streams);
+        }
+        if let Some(end) = deadline
+            && !ended
+            && Instant::now() >= end
+        {
+            return Err(Stopped::TimeOut(timeout.unwrap_or_default()));
+        }
+    }
+}
+
+struct Ready {
+    output: [bool; 2],
+    input: bool,
+    exit: bool,
+}
+
+fn wait_ready(
+    pipes: &[Option<OwnedFd>; 2],
+    stdin: Option<&ChildStdin>,
+    exit: Option<&OwnedFd>,
+    wait: Option<Duration>,
+) -> std::io::Result<Ready> {
+    let sources = [
+        pipes[0].as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)),
+        pipes[1].as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)),
+        stdin.map(|fd| PollFd::new(fd, PollFlags::OUT)),
+        exit.map(|fd| PollFd::new(fd, PollFlags::IN)),
+    ];
+    let present = sources.each_ref().map(Option::is_some);
+    let mut fds: Vec<PollFd<'_>> = sources.into_iter().flatten().collect();
+    let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
+    match poll(&mut fds, wait.as_ref()) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::INTR) => return Ok(Ready { output: [false; 2], input: false, exit: false }),
+        Err(error) => return Err(error.into()),
+    }
+    let mut fired = fds.iter().map(|fd| !fd.revents().is_empty());
+    let mut next = |present: bool| present && fired.next().unwrap_or_default();
+    let [out, err, input, exit] = present.map(&mut next);
+    Ok(Ready { output: [out, err], input, exit })
+}
+
+/// Reads what is there; keeps only the first part, so that the writer never blocks. `false` at the end.
+fn read_some(pipe: Option<&OwnedFd>, kept: &mut Vec<u8>) -> bool {
+    let mut chunk = [0u8; 16 << 10];
+    let Some(count @ 1..) = pipe.and_then(|pipe| rustix::io::read(pipe, &mut chunk).ok()) else {
+        return false;
+    };
+    let room = OUTPUT_LIMIT.saturating_sub(kept.len()).min(count);
+    kept.extend_from_slice(chunk.get(..room).unwrap_or_default());
+    true
+}
+
 fn kill_group(child: &std::process::Child) {
     if let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32) {
         let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
     }
-}
-
-/// Reads to the end but keeps only the first part, so that the writer never blocks.
-fn read_limited(mut pipe: impl Read) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let mut chunk = [0u8; 16 << 10];
-    while let Ok(count @ 1..) = pipe.read(&mut chunk) {
-        let room = OUTPUT_LIMIT.saturating_sub(kept.len()).min(count);
-        kept.extend_from_slice(chunk.get(..room).unwrap_or_default());
-    }
-    kept
 }
 
 #[cfg(test)]
@@ -257,6 +344,25 @@ mod tests {
         let started = Instant::now();
         assert!(Executor::default().run(&cmd, &[]).unwrap_err().msg.contains("was killed"));
         assert!(started.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn does_not_wait_for_what_stays_in_the_background() {
+        let started = Instant::now();
+        let output =
+            Executor::default().run(&Cmd::new("sh").arg("-c").arg("sleep 30 & echo $!"), &[]).unwrap();
+        assert!(started.elapsed() < Duration::from_secs(5));
+        let pid = Pid::from_raw(output.out().trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn large_input_and_output_do_not_block_each_other() {
+        let text = "x".repeat(3 << 20);
+        let output = Executor::default().run(&Cmd::new("cat").stdin(text.clone()), &[]).unwrap();
+        assert_eq!(output.stdout.len(), text.len());
+        let output = Executor::default().run(&Cmd::new("true").stdin(text), &[]).unwrap();
+        assert_eq!(output.rc, 0);
     }
 
     #[test]

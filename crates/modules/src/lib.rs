@@ -14,7 +14,7 @@ pub mod plan;
 mod registry;
 pub mod upstream;
 
-pub use debark_value::{Map, Value, map};
+pub use debark_value::{Map, Value, from_json, map, to_json_string};
 pub use host::Host;
 pub use plan::{Action, Diff, Failure, Plan};
 pub use registry::{Module, find, names, short_name};

@@ -357,7 +357,7 @@ macro_rules! params {
         pub struct $name:ident for $module:literal {
             $(
                 $(#[doc = $fdoc:literal])*
-                $field:ident $(| $alias:ident)* : $ty:ty $(= $default:expr)?
+                $field:ident $(| $alias:tt)* : $ty:ty $(= $default:expr)?
             ),* $(,)?
         }
         $(common $common:ident : $common_ty:ty;)?
@@ -377,7 +377,7 @@ macro_rules! params {
                 doc: if cfg!(feature = "docs") { concat!($($doc, "\n"),*) } else { "" },
                 fields: &[ $( $crate::param::Field {
                     name: $crate::field_name!($field),
-                    aliases: &[ $( stringify!($alias) ),* ],
+                    aliases: &[ $( $crate::alias_name!($alias) ),* ],
                     kind: <$ty as $crate::param::Param>::KIND,
                     required: !<$ty as $crate::param::Param>::OPTIONAL && concat!($(stringify!($default))?).is_empty(),
                     default: concat!($(stringify!($default))?),
@@ -418,6 +418,18 @@ macro_rules! field_name {
     };
     ($field:ident) => {
         stringify!($field)
+    };
+}
+
+/// An alias: a word, or text for what is no Rust identifier (`"update-cache"`).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! alias_name {
+    ($alias:literal) => {
+        $alias
+    };
+    ($alias:ident) => {
+        stringify!($alias)
     };
 }
 

@@ -1,3 +1,8 @@
 //! The `debark` binary: arguments in, calls, rendering out.
 
-fn main() {}
+mod commands;
+mod lab;
+
+fn main() -> std::process::ExitCode {
+    commands::run()
+}

@@ -1,0 +1,204 @@
+//! Base systems: made once by mmdebstrap, named by the hash of their recipe, shared by all hosts as the lower layer
+//! of an overlay.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::command::Cmd;
+use crate::error::{Error, Result};
+use crate::sources::{self, Source};
+use crate::state::Suite;
+use crate::store::Store;
+
+/// The password that `plain` must give to sudo, documented because the host is thrown away.
+pub const PLAIN_PASSWORD: &str = "plain";
+
+/// A Debian server has these, beyond what is essential. No Python: the agent must do without.
+const PACKAGES: &[&str] = &[
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "libpam-systemd",
+    "openssh-server",
+    "sudo",
+    "iproute2",
+    "procps",
+    "kmod",
+    "netbase",
+    "cron",
+    "ca-certificates",
+];
+
+/// An archive moves on, and a base system whose package lists are older than this cannot install what was replaced.
+const MAX_AGE_DAYS: u64 = 14;
+
+const CUSTOMIZE: &str = include_str!("customize.sh");
+const MARKER: &str = "recipe";
+
+/// How a base system is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    suite: Suite,
+    packages: Vec<String>,
+    sources: Vec<Source>,
+    proxy: Option<String>,
+}
+
+impl Recipe {
+    /// The usual packages and `extra`, from the machine's own archives.
+    pub fn new(suite: Suite, extra: &[String]) -> Result<Self> {
+        for name in extra {
+            let plain = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-.:".contains(c));
+            if !plain {
+                return Err(Error::input(
+                    format!("`{}` cannot be the name of a package", name.escape_debug()),
+                    "name Debian packages, for example `--with python3`",
+                ));
+            }
+        }
+        let mut packages: Vec<String> = PACKAGES.iter().map(|name| (*name).to_owned()).collect();
+        packages.extend(extra.iter().cloned());
+        packages.sort();
+        packages.dedup();
+        Ok(Self { suite, packages, sources: sources::for_suite(suite), proxy: sources::machine_proxy() })
+    }
+
+    /// Everything that decides what comes out, as text.
+    fn text(&self) -> String {
+        let sources: Vec<_> = self.sources.iter().map(Source::line).collect();
+        format!(
+            "suite {}\npackages {}\nsources\n{}\ncustomize\n{CUSTOMIZE}",
+            self.suite,
+            self.packages.join(","),
+            sources.join("\n")
+        )
+    }
+
+    /// The name of what it makes: release and hash.
+    pub fn id(&self) -> String {
+        let digest = Sha256::digest(self.text().as_bytes());
+        let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{hex}", self.suite)
+    }
+
+    /// The command that makes it in `target`, which must not exist.
+    fn command(&self, target: &Path) -> Cmd {
+        let mut cmd = Cmd::new("mmdebstrap")
+            .args(["--quiet", "--mode=root", "--variant=minbase", "--format=directory"])
+            .arg(format!("--include={}", self.packages.join(",")))
+            // Nothing of it outlives a crash: a half-made base is thrown away.
+            .arg("--dpkgopt=force-unsafe-io")
+            .arg("--aptopt=Acquire::Languages \"none\"")
+            .arg("--skip=cleanup/apt/lists");
+        if let Some(proxy) = &self.proxy {
+            cmd = cmd.arg(format!("--aptopt=Acquire::http::Proxy \"{proxy}\""));
+        }
+        let stanzas: Vec<_> = self.sources.iter().map(Source::stanza).collect();
+        cmd.arg(format!("--customize-hook={CUSTOMIZE}"))
+            .arg(self.suite.as_str())
+            .arg(target)
+            .args(self.sources.iter().map(Source::line))
+            .env("LAB_SOURCES", stanzas.join("\n"))
+            .env("LAB_PLAIN_PASSWORD", PLAIN_PASSWORD)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+    }
+
+    /// Makes the base system unless it is there. Two labs that want the same one wait for each other; one that was
+    /// killed on the way leaves nothing that looks finished.
+    pub fn ensure(&self, store: &Store, in_use: &dyn Fn(&str) -> bool, say: &dyn Fn(String)) -> Result<String> {
+        let id = self.id();
+        let _lock = store.lock(&format!("base-{id}"))?;
+        let target = store.base(&id);
+        if is_fresh(&target) || (target.join(MARKER).exists() && in_use(&id)) {
+            return Ok(id);
+        }
+        let started = std::time::Instant::now();
+        say(format!("making the {} base system (once)", self.suite));
+        let draft = store.base(&format!(".{id}.draft"));
+        remove_tree(&draft)?;
+        fs::create_dir(&draft).map_err(Error::file("make", &draft))?;
+        self.command(&rootfs(&draft)).run()?;
+        let marker = draft.join(MARKER);
+        fs::write(&marker, self.text()).map_err(Error::file("write", &marker))?;
+        remove_tree(&target)?;
+        fs::rename(&draft, &target).map_err(Error::file("make", &target))?;
+        say(format!("base system {id} made in {:.1} s", started.elapsed().as_secs_f64()));
+        Ok(id)
+    }
+}
+
+/// The root file system of a base system.
+pub fn rootfs(base: &Path) -> PathBuf {
+    base.join("rootfs")
+}
+
+fn is_fresh(base: &Path) -> bool {
+    let Ok(modified) = fs::metadata(base.join(MARKER)).and_then(|meta| meta.modified()) else { return false };
+    let age = SystemTime::now().duration_since(modified).unwrap_or_default();
+    age.as_secs() < MAX_AGE_DAYS * 86_400
+}
+
+/// Removes a tree, including files that a play has made immutable; fine if it is not there.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    let gone = |result: std::io::Result<()>| match result {
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    if gone(fs::remove_dir_all(path)).is_ok() {
+        return Ok(());
+    }
+    // Some of the tree may not carry attributes at all (device nodes): what counts is the second attempt.
+    let _ = Cmd::new("chattr").args(["-R", "-f", "-i", "-a"]).arg(path).output();
+    gone(fs::remove_dir_all(path)).map_err(Error::file("remove", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(extra: &[&str]) -> Recipe {
+        let extra: Vec<String> = extra.iter().map(|name| (*name).to_owned()).collect();
+        let mut recipe = Recipe::new(Suite::Bookworm, &extra).unwrap();
+        recipe.sources = vec![Source {
+            uri: "http://mirror.example/debian".into(),
+            suite: "bookworm".into(),
+            components: vec!["main".into()],
+        }];
+        recipe.proxy = None;
+        recipe
+    }
+
+    #[test]
+    fn the_name_follows_the_recipe_and_nothing_else() {
+        assert_eq!(recipe(&[]).id(), recipe(&[]).id());
+        assert_eq!(recipe(&["python3", "git"]).id(), recipe(&["git", "python3", "git"]).id());
+        assert_ne!(recipe(&[]).id(), recipe(&["python3"]).id());
+        assert!(recipe(&[]).id().starts_with("bookworm-"));
+    }
+
+    #[test]
+    fn the_command_is_this() {
+        let cmd = recipe(&["python3"]).command(Path::new("/x/rootfs"));
+        let words: Vec<_> = cmd.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        assert_eq!(words[..5], ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory"]);
+        assert!(words[5].contains("openssh-server") && words[5].contains("python3"));
+        assert_eq!(words[words.len() - 3..], ["bookworm", "/x/rootfs", "deb http://mirror.example/debian bookworm main"]);
+        assert!(!recipe(&[]).text().contains("python"));
+    }
+
+    #[test]
+    fn a_package_name_cannot_become_an_option() {
+        for name in ["--hook=x", "a,b", "", "a b"] {
+            assert!(Recipe::new(Suite::Bookworm, &[name.to_owned()]).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_tree_that_is_not_there_is_removed() {
+        remove_tree(Path::new("/nonexistent/tree")).unwrap();
+    }
+}

@@ -138,7 +138,8 @@ fn dispatch(command: LabCommand) -> Result<ExitCode> {
             if python {
                 with.push("python3".to_owned());
             }
-            let options = Options { suite, bare, packages: with, say: say(), ..Options::new(&lab.name, hosts) };
+            let options =
+                Options { suite, bare, packages: with, say: say(), ..Options::new(&lab.name, hosts) };
             Lab::up(options)?.keep();
         }
         LabCommand::List { json } => list(json)?,
@@ -153,7 +154,8 @@ fn dispatch(command: LabCommand) -> Result<ExitCode> {
         LabCommand::Ssh { lab, host, command } => {
             let lab = Lab::open(&lab.name, None)?;
             lab.host(host.rsplit_once('@').map_or(host.as_str(), |(_, host)| host))?;
-            let mut words = vec!["ssh".into(), "-F".into(), lab.ssh_config_path().into_os_string(), host.into()];
+            let mut words =
+                vec!["ssh".into(), "-F".into(), lab.ssh_config_path().into_os_string(), host.into()];
             words.extend(command);
             return Err(replace(&lab, words));
         }

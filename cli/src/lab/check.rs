@@ -47,7 +47,9 @@ pub struct Arguments {
 
 fn parse_group(text: &str) -> std::result::Result<(String, Vec<String>), String> {
     let (name, hosts) = text.split_once('=').ok_or("write NAME=HOST,HOST")?;
-    let plain = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let plain = |word: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    };
     let hosts: Vec<String> = hosts.split(',').map(str::to_owned).collect();
     if plain(name) && hosts.iter().all(|host| plain(host)) {
         Ok((name.to_owned(), hosts))
@@ -58,15 +60,26 @@ fn parse_group(text: &str) -> std::result::Result<(String, Vec<String>), String>
 
 /// Boots, applies, applies again, verifies, removes.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
-    for path in [Some(&arguments.playbook), arguments.verify.as_ref()].into_iter().flatten().chain(&arguments.inventory) {
-        std::fs::metadata(path).map_err(|source| Error::File { action: "read", path: path.clone(), source })?;
+    for path in [Some(&arguments.playbook), arguments.verify.as_ref()]
+        .into_iter()
+        .flatten()
+        .chain(&arguments.inventory)
+    {
+        std::fs::metadata(path).map_err(|source| Error::File {
+            action: "read",
+            path: path.clone(),
+            source,
+        })?;
     }
     // Ctrl-C reaches the run itself, which ends; the hosts are removed all the same.
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         let flag = Arc::clone(&interrupted);
-        signal_hook::flag::register(signal, flag)
-            .map_err(|source| Error::File { action: "watch signals in", path: "/proc/self".into(), source })?;
+        signal_hook::flag::register(signal, flag).map_err(|source| Error::File {
+            action: "watch signals in",
+            path: "/proc/self".into(),
+            source,
+        })?;
     }
     let name = arguments.keep.clone().unwrap_or_else(|| format!("test-{}", std::process::id()));
     let mut lab = Lab::up(Options {
@@ -80,7 +93,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     let groups = lab.path().join("test.ini");
     write(&groups, &lab.inventory(&arguments.group)?)?;
-    let passed = Test { lab: &lab, arguments: &arguments, inventory: &groups, interrupted: &interrupted }.steps()?;
+    let passed =
+        Test { lab: &lab, arguments: &arguments, inventory: &groups, interrupted: &interrupted }.steps()?;
     if arguments.keep.is_none() {
         lab.down()?;
     }
@@ -88,7 +102,11 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).map_err(|source| Error::File { action: "write", path: path.to_owned(), source })
+    std::fs::write(path, text).map_err(|source| Error::File {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 struct Test<'a> {
@@ -124,8 +142,11 @@ impl Test<'_> {
 
     /// This same executable, inside the lab's namespace.
     fn debark(&self, playbook: &Path) -> Result<Command> {
-        let me = std::env::current_exe()
-            .map_err(|source| Error::File { action: "find", path: "/proc/self/exe".into(), source })?;
+        let me = std::env::current_exe().map_err(|source| Error::File {
+            action: "find",
+            path: "/proc/self/exe".into(),
+            source,
+        })?;
         let mut command = self.lab.controller_command(me);
         command.arg("run").arg("-i").arg(self.inventory);
         for inventory in &self.arguments.inventory {
@@ -232,7 +253,10 @@ mod tests {
 
     #[test]
     fn groups_are_names_with_hosts() {
-        assert_eq!(parse_group("web=h1,h2").unwrap(), ("web".to_owned(), vec!["h1".to_owned(), "h2".to_owned()]));
+        assert_eq!(
+            parse_group("web=h1,h2").unwrap(),
+            ("web".to_owned(), vec!["h1".to_owned(), "h2".to_owned()])
+        );
         for text in ["web", "web=", "a b=h1", "web=h1,,h2", "x]=h1"] {
             assert!(parse_group(text).is_err(), "{text}");
         }

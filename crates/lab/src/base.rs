@@ -109,7 +109,12 @@ impl Recipe {
 
     /// Makes the base system unless it is there. Two labs that want the same one wait for each other; one that was
     /// killed on the way leaves nothing that looks finished.
-    pub fn ensure(&self, store: &Store, in_use: &dyn Fn(&str) -> bool, say: &dyn Fn(String)) -> Result<String> {
+    pub fn ensure(
+        &self,
+        store: &Store,
+        in_use: &dyn Fn(&str) -> bool,
+        say: &dyn Fn(String),
+    ) -> Result<String> {
         let id = self.id();
         let _lock = store.lock(&format!("base-{id}"))?;
         let target = store.base(&id);
@@ -184,9 +189,15 @@ mod tests {
     fn the_command_is_this() {
         let cmd = recipe(&["python3"]).command(Path::new("/x/rootfs"));
         let words: Vec<_> = cmd.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        assert_eq!(words[..5], ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory"]);
+        assert_eq!(
+            words[..5],
+            ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory"]
+        );
         assert!(words[5].contains("openssh-server") && words[5].contains("python3"));
-        assert_eq!(words[words.len() - 3..], ["bookworm", "/x/rootfs", "deb http://mirror.example/debian bookworm main"]);
+        assert_eq!(
+            words[words.len() - 3..],
+            ["bookworm", "/x/rootfs", "deb http://mirror.example/debian bookworm main"]
+        );
         assert!(!recipe(&[]).text().contains("python"));
     }
 

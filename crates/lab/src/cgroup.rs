@@ -105,12 +105,19 @@ fn parse_mounts(mountinfo: &str) -> Vec<PathBuf> {
         }
     }
     found.sort();
-    if found.first().is_none_or(|(named, _)| *named) { Vec::new() } else { found.into_iter().map(|(_, p)| p).collect() }
+    if found.first().is_none_or(|(named, _)| *named) {
+        Vec::new()
+    } else {
+        found.into_iter().map(|(_, p)| p).collect()
+    }
 }
 
 fn children(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 fn processes(dir: &Path) -> Vec<crate::process::Process> {

@@ -45,15 +45,14 @@ pub fn mount(base: &Path, dir: &HostDir) -> Result<()> {
     // An overlay that was volatile says so in its work directory, and would refuse to be mounted again.
     remove_tree(&dir.work().join("work"))?;
     let options = CString::new(options(base, dir)).unwrap_or_default();
-    rustix::mount::mount("debark-lab", dir.rootfs(), "overlay", MountFlags::empty(), options.as_c_str()).map_err(
-        |errno| match errno {
+    rustix::mount::mount("debark-lab", dir.rootfs(), "overlay", MountFlags::empty(), options.as_c_str())
+        .map_err(|errno| match errno {
             rustix::io::Errno::INVAL => Error::Machine {
                 what: format!("no overlay can be mounted on {}", dir.path.display()),
                 hint: "set DEBARK_LAB_DIR to a directory on ext4, xfs or tmpfs".into(),
             },
             other => Error::errno("mount", &dir.rootfs())(other),
-        },
-    )
+        })
 }
 
 /// Unmounts the host's disk and removes what systemd-nspawn keeps by its inode; fine if it is not mounted.
@@ -95,7 +94,14 @@ pub fn make_key(path: &Path, comment: &str) -> Result<()> {
 }
 
 /// Writes what makes a clone this host: names, keys, and the proxy of its lab.
-pub fn personalise(lab: &LabDir, dir: &HostDir, names: &Names, range: Range, host: &str, state: &HostState) -> Result<()> {
+pub fn personalise(
+    lab: &LabDir,
+    dir: &HostDir,
+    names: &Names,
+    range: Range,
+    host: &str,
+    state: &HostState,
+) -> Result<()> {
     let root = dir.rootfs();
     let read = |path: &Path| fs::read_to_string(path).map_err(Error::file("read", path));
     let put = |name: &str, mode: u32, text: &str| -> Result<()> {

@@ -90,13 +90,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotRoot => Some("run the command as root, for example with sudo".into()),
-            Self::MissingTools { packages, .. } => {
-                Some(format!("apt-get install {}", packages.join(" ")))
-            }
+            Self::MissingTools { packages, .. } => Some(format!("apt-get install {}", packages.join(" "))),
             Self::Machine { hint, .. } | Self::Input { hint, .. } => Some(hint.clone()),
-            Self::NoLab { known, .. } if known.is_empty() => {
-                Some("make one with `debark lab up 1`".into())
-            }
+            Self::NoLab { known, .. } if known.is_empty() => Some("make one with `debark lab up 1`".into()),
             Self::NoLab { known, .. } => Some(format!("the labs are: {}", known.join(", "))),
             Self::NoHost { known, .. } => Some(format!("its hosts are: {}", known.join(", "))),
             Self::File { .. } | Self::Command { .. } | Self::Boot { .. } => None,

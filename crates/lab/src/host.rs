@@ -145,7 +145,9 @@ impl Host<'_> {
 
     fn sshd(&self) -> Vec<Process> {
         let all = self.leader().map(Process::neighbours).unwrap_or_default();
-        all.into_iter().filter(|process| process.name().is_some_and(|name| name.starts_with("sshd"))).collect()
+        all.into_iter()
+            .filter(|process| process.name().is_some_and(|name| name.starts_with("sshd")))
+            .collect()
     }
 
     /// Kills every sshd, the listening one too (which systemd starts again), as a crash would.

@@ -104,8 +104,9 @@ impl Lab {
         lab.owned = fresh;
         let mut state = lab.ensure_state()?;
         disk::make_key(&lab.dir.key(), &format!("lab-{}", lab.name))?;
-        let missing: Vec<usize> =
-            (1..=options.hosts).filter(|number| !state.hosts.contains_key(&names::host_name(*number))).collect();
+        let missing: Vec<usize> = (1..=options.hosts)
+            .filter(|number| !state.hosts.contains_key(&names::host_name(*number)))
+            .collect();
         if !missing.is_empty() {
             let recipe = Recipe::new(options.suite, &options.packages)?;
             let in_use = |id: &str| uses_base(&lab.store, id);
@@ -193,8 +194,10 @@ impl Lab {
 
     /// What it remembers of itself.
     pub fn state(&self) -> Result<State> {
-        State::read(&self.dir.state())?
-            .ok_or_else(|| Error::NoLab { name: self.name.clone(), known: self.store.labs().unwrap_or_default() })
+        State::read(&self.dir.state())?.ok_or_else(|| Error::NoLab {
+            name: self.name.clone(),
+            known: self.store.labs().unwrap_or_default(),
+        })
     }
 
     /// One of its hosts.
@@ -354,9 +357,8 @@ impl Lab {
 
     /// The state and what follows from it.
     pub(crate) fn write_files(&self, state: &State) -> Result<()> {
-        let key = |host: &str| {
-            std::fs::read_to_string(self.dir.host(host).host_key().with_extension("pub")).ok()
-        };
+        let key =
+            |host: &str| std::fs::read_to_string(self.dir.host(host).host_key().with_extension("pub")).ok();
         write_file(&self.dir.known_hosts(), &inventory::known_hosts(state, &key))?;
         write_file(&self.dir.ssh_config(), &inventory::ssh_config(state, &self.dir))?;
         write_file(&self.dir.inventory(), &inventory::ini(state, &self.dir, &[]))?;

@@ -35,7 +35,7 @@ pub fn host_name(number: usize) -> String {
 /// The number of a host's name, if it is one that a lab could have.
 pub fn host_number(name: &str) -> Option<usize> {
     let number: usize = name.strip_prefix('h')?.parse().ok()?;
-    (number >= 1 && number <= MAX_HOSTS && host_name(number) == name).then_some(number)
+    ((1..=MAX_HOSTS).contains(&number) && host_name(number) == name).then_some(number)
 }
 
 /// The kernel-side names of one lab.
@@ -100,7 +100,10 @@ impl Range {
     /// The smallest range that is not taken.
     pub fn free(taken: &[u8]) -> Result<Self> {
         (0..=u8::MAX).find(|index| !taken.contains(index)).map(Self).ok_or_else(|| {
-            Error::input("all 256 address ranges are taken by labs", "remove some with `debark lab down --name X`")
+            Error::input(
+                "all 256 address ranges are taken by labs",
+                "remove some with `debark lab down --name X`",
+            )
         })
     }
 }

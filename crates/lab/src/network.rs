@@ -159,7 +159,9 @@ pub fn wait_for_ssh(address: IpAddr, patience: Duration, still: &dyn Fn() -> boo
 }
 
 fn greets(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) else { return false };
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) else {
+        return false;
+    };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
     let mut hello = [0; 4];
     let greeted = stream.read_exact(&mut hello).is_ok() && &hello == b"SSH-";

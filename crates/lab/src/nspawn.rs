@@ -86,7 +86,10 @@ mod tests {
 
     #[test]
     fn notices_are_read_line_by_line() {
-        assert_eq!(parse_notice("X_NSPAWN_LEADER_PID=42\nSTATUS=up"), Notice { ready: false, leader: Some(42) });
+        assert_eq!(
+            parse_notice("X_NSPAWN_LEADER_PID=42\nSTATUS=up"),
+            Notice { ready: false, leader: Some(42) }
+        );
         assert_eq!(parse_notice("READY=1"), Notice { ready: true, leader: None });
         assert_eq!(parse_notice("rubbish\nREADY=0\n=\n"), Notice::default());
     }

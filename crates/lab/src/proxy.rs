@@ -89,7 +89,9 @@ pub fn stop(store: &Store, trees: &Trees) -> Result<()> {
     for name in ["running.json", "socket"] {
         let path = dir.join(name);
         match std::fs::remove_file(&path) {
-            Err(err) if err.kind() != std::io::ErrorKind::NotFound => return Err(Error::file("remove", &path)(err)),
+            Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file("remove", &path)(err));
+            }
             _ => {}
         }
     }

@@ -42,7 +42,9 @@ impl Relay {
     /// From the words of a command line.
     pub fn parse(namespace: &str, listen: &str, side: &str, target: &str, delay: &str) -> Result<Self> {
         let address = |text: &str| {
-            text.parse().map_err(|_| Error::input(format!("`{text}` is not an address and port"), "write A.B.C.D:PORT"))
+            text.parse().map_err(|_| {
+                Error::input(format!("`{text}` is not an address and port"), "write A.B.C.D:PORT")
+            })
         };
         let millis = delay
             .parse()

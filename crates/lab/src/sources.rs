@@ -114,7 +114,9 @@ fn parse_lines(text: &str) -> Vec<Source> {
     let mut sources = Vec::new();
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
-        let Some(rest) = line.strip_prefix("deb").filter(|rest| rest.starts_with([' ', '\t'])) else { continue };
+        let Some(rest) = line.strip_prefix("deb").filter(|rest| rest.starts_with([' ', '\t'])) else {
+            continue;
+        };
         let rest = rest.trim_start();
         let rest = match rest.strip_prefix('[') {
             Some(options) => options.split_once(']').map_or("", |(_, rest)| rest),
@@ -131,7 +133,8 @@ fn parse_lines(text: &str) -> Vec<Source> {
 /// deb822 style, sources.list(5).
 fn parse_deb822(text: &str) -> Vec<Source> {
     let mut sources = Vec::new();
-    let text: String = text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    let text: String =
+        text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
     for stanza in text.split("\n\n") {
         let words = |field: &str| -> Vec<String> {
             let mut values = Vec::new();
@@ -184,7 +187,11 @@ mod tests {
     fn the_release_is_exchanged_and_the_rest_dropped() {
         let mut found = parse_deb822(DEB822);
         found.push(Source { uri: "file:/srv".into(), suite: "bookworm".into(), components: vec![] });
-        found.push(Source { uri: "http://node.example".into(), suite: "nodistro".into(), components: vec![] });
+        found.push(Source {
+            uri: "http://node.example".into(),
+            suite: "nodistro".into(),
+            components: vec![],
+        });
         let suites: Vec<_> =
             translate(found, "bookworm", Suite::Trixie).into_iter().map(|source| source.suite).collect();
         assert_eq!(suites, ["trixie", "trixie-updates"]);
@@ -198,8 +205,11 @@ mod tests {
 
     #[test]
     fn https_archives_are_fetched_by_the_proxy() {
-        let source =
-            Source { uri: "https://m.example/d".into(), suite: "trixie".into(), components: vec!["main".into()] };
+        let source = Source {
+            uri: "https://m.example/d".into(),
+            suite: "trixie".into(),
+            components: vec!["main".into()],
+        };
         assert!(source.stanza().contains("URIs: http://HTTPS///m.example/d\n"));
     }
 }

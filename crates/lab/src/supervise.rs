@@ -140,7 +140,8 @@ impl Supervisor {
                     continue;
                 }
             };
-            let notice = nspawn::parse_notice(&String::from_utf8_lossy(buffer.get(..count).unwrap_or_default()));
+            let notice =
+                nspawn::parse_notice(&String::from_utf8_lossy(buffer.get(..count).unwrap_or_default()));
             if let Some(pid) = notice.leader {
                 self.boot.leader = Process::of(pid);
                 self.remember()?;
@@ -156,7 +157,8 @@ impl Supervisor {
         let leader = self.boot.leader;
         let alive = move || leader.is_some_and(Process::is_alive);
         let address = self.state.address.into();
-        let answered = network::inside(&self.state.namespace, || network::wait_for_ssh(address, PATIENCE, &alive))?;
+        let answered =
+            network::inside(&self.state.namespace, || network::wait_for_ssh(address, PATIENCE, &alive))?;
         if answered {
             self.boot.ready = true;
             self.remember()?;

@@ -1,1 +1,13 @@
-//! The language: YAML to compiled plays, inventory, variables and their precedence, vault.
+//! The language: what users write, read and checked before any host is contacted.
+//!
+//! YAML becomes [`yaml::Node`]s with places, those become compiled plays ([`debark_wire::Play`]) in which names
+//! are resolved, parameters are checked and files are found. Everything that is wrong is a [`Diagnostic`] with file,
+//! line, column and a hint.
+
+pub mod diagnostic;
+pub mod source;
+pub mod yaml;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use source::{SourceMap, Span};
+pub use yaml::{Decrypt, DecryptError, Node};

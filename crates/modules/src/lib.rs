@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod exec;
+pub mod facts;
 pub mod host;
 pub mod mode;
 pub mod param;
@@ -12,6 +13,7 @@ pub mod paths;
 pub mod ping;
 pub mod plan;
 mod registry;
+pub mod setup;
 pub mod upstream;
 
 pub use debark_value::{Map, Value, from_json, map, to_json_string};

@@ -3,7 +3,7 @@
 use crate::host::Host;
 use crate::param::Spec;
 use crate::plan::{Failure, Plan};
-use crate::{Map, ping};
+use crate::{Map, ping, setup};
 
 /// A module as the interpreter sees it.
 pub struct Module {
@@ -26,7 +26,7 @@ macro_rules! modules {
 }
 
 /// One line per module; nothing else knows the list.
-static MODULES: &[Module] = modules![ping,];
+static MODULES: &[Module] = modules![ping, setup];
 
 /// Collections whose modules debark knows under their short names.
 const COLLECTIONS: [&str; 5] =

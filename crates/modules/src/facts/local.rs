@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use super::names;
 use crate::exec::Cmd;
-use crate::{Failure, Host, Map, Value};
+use crate::{Host, Map, Value};
 
-pub(super) fn local(map: &mut Map, host: &Host, dir: &Path) -> Result<(), Failure> {
+pub(super) fn local(map: &mut Map, host: &Host, dir: &Path) {
     let mut files: Vec<String> =
         names(dir).into_iter().filter(|n| n.ends_with(".fact") && !n.starts_with('.')).collect();
     files.sort();
     let facts = files.iter().map(|file| (file.replace(".fact", "").into(), fact(&dir.join(file), host)));
     map.insert("local".into(), facts.collect::<Map>().into());
-    Ok(())
 }
 
 /// One file's facts. What is wrong with it becomes the fact's value, as with Ansible, so that one bad file does not
@@ -150,7 +149,7 @@ mod tests {
         std::fs::set_permissions(dir.join("c.fact"), std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut map = Map::new();
         let host = Host::new(std::rc::Rc::new(crate::upstream::NoUpstream));
-        local(&mut map, &host, &dir).unwrap();
+        local(&mut map, &host, &dir);
         std::fs::remove_dir_all(&dir).unwrap();
         assert_eq!(map["local"].get("a").unwrap().get("x"), Some(&Value::Int(1)));
         assert_eq!(map["local"].get("b").unwrap().get("s").unwrap().get("k"), Some(&"v".into()));

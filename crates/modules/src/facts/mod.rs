@@ -64,13 +64,22 @@ pub enum Family {
     Local,
 }
 
-type Reader = fn(&mut Map, &Host, &Path) -> Result<(), Failure>;
+enum Reader {
+    /// Reads files.
+    Reads(fn(&mut Map)),
+    /// May have to run a program, and does without its answer.
+    Asks(fn(&mut Map, &Host)),
+    /// Cannot do without the program.
+    Fails(fn(&mut Map, &Host) -> Result<(), Failure>),
+    /// Reads the given directory.
+    Local(fn(&mut Map, &Host, &Path)),
+}
 
 /// One row per family: how it is read and which variables it yields. A name that ends in `*` is a prefix.
 static FAMILIES: &[(Family, Reader, &[&str])] = &[
     (
         Family::Platform,
-        |map, _, _| Ok(platform::platform(map)),
+        Reader::Reads(platform::platform),
         &[
             "system",
             "kernel",
@@ -84,28 +93,28 @@ static FAMILIES: &[(Family, Reader, &[&str])] = &[
             "hostname",
         ],
     ),
-    (Family::Fqdn, |map, host, _| Ok(platform::fqdn(map, host)), &["fqdn", "domain"]),
+    (Family::Fqdn, Reader::Asks(platform::fqdn), &["fqdn", "domain"]),
     (
         Family::Distribution,
-        |map, _, _| Ok(distribution::distribution(map)),
+        Reader::Reads(distribution::distribution),
         &["distribution", "distribution_*", "os_family"],
     ),
-    (Family::Lsb, |map, _, _| Ok(distribution::lsb(map)), &["lsb"]),
-    (Family::Selinux, |map, _, _| Ok(misc::selinux(map)), &["selinux", "selinux_python_present"]),
-    (Family::Apparmor, |map, _, _| Ok(misc::apparmor(map)), &["apparmor"]),
-    (Family::Chroot, |map, _, _| Ok(misc::chroot(map)), &["is_chroot"]),
-    (Family::Fips, |map, _, _| Ok(misc::fips(map)), &["fips"]),
-    (Family::Caps, |map, _, _| Ok(misc::caps(map)), &["system_capabilities", "system_capabilities_enforced"]),
-    (Family::PkgMgr, |map, _, _| Ok(misc::pkg_mgr(map)), &["pkg_mgr"]),
-    (Family::ServiceMgr, |map, _, _| Ok(misc::service_mgr(map)), &["service_mgr"]),
-    (Family::Cmdline, |map, _, _| Ok(misc::cmdline(map)), &["cmdline", "proc_cmdline"]),
-    (Family::DateTime, |map, _, _| Ok(date_time::date_time(map)), &["date_time"]),
-    (Family::Env, |map, _, _| Ok(misc::env(map)), &["env"]),
-    (Family::Loadavg, |map, _, _| Ok(misc::loadavg(map)), &["loadavg"]),
-    (Family::SshKeys, |map, _, _| Ok(misc::ssh_keys(map)), &["ssh_host_key_*", "ssh_host_pub_keys"]),
+    (Family::Lsb, Reader::Reads(distribution::lsb), &["lsb"]),
+    (Family::Selinux, Reader::Reads(misc::selinux), &["selinux", "selinux_python_present"]),
+    (Family::Apparmor, Reader::Reads(misc::apparmor), &["apparmor"]),
+    (Family::Chroot, Reader::Reads(misc::chroot), &["is_chroot"]),
+    (Family::Fips, Reader::Reads(misc::fips), &["fips"]),
+    (Family::Caps, Reader::Reads(misc::caps), &["system_capabilities", "system_capabilities_enforced"]),
+    (Family::PkgMgr, Reader::Reads(misc::pkg_mgr), &["pkg_mgr"]),
+    (Family::ServiceMgr, Reader::Reads(misc::service_mgr), &["service_mgr"]),
+    (Family::Cmdline, Reader::Reads(misc::cmdline), &["cmdline", "proc_cmdline"]),
+    (Family::DateTime, Reader::Reads(date_time::date_time), &["date_time"]),
+    (Family::Env, Reader::Reads(misc::env), &["env"]),
+    (Family::Loadavg, Reader::Reads(misc::loadavg), &["loadavg"]),
+    (Family::SshKeys, Reader::Reads(misc::ssh_keys), &["ssh_host_key_*", "ssh_host_pub_keys"]),
     (
         Family::User,
-        |map, _, _| Ok(misc::user(map)),
+        Reader::Reads(misc::user),
         &[
             "user_id",
             "user_uid",
@@ -119,28 +128,28 @@ static FAMILIES: &[(Family, Reader, &[&str])] = &[
             "effective_group_id",
         ],
     ),
-    (Family::Systemd, |map, host, _| Ok(misc::systemd(map, host)), &["systemd"]),
-    (Family::Virtual, |map, _, _| Ok(virt::virtualization(map)), &["virtualization_*"]),
-    (Family::Cpu, |map, _, _| Ok(hardware::cpu(map)), &["processor", "processor_*", "flags"]),
+    (Family::Systemd, Reader::Asks(misc::systemd), &["systemd"]),
+    (Family::Virtual, Reader::Reads(virt::virtualization), &["virtualization_*"]),
+    (Family::Cpu, Reader::Reads(hardware::cpu), &["processor", "processor_*", "flags"]),
     (
         Family::Memory,
-        |map, _, _| Ok(hardware::memory(map)),
+        Reader::Reads(hardware::memory),
         &["memory_mb", "memtotal_mb", "memfree_mb", "swaptotal_mb", "swapfree_mb"],
     ),
     (
         Family::Dmi,
-        |map, _, _| Ok(hardware::dmi(map)),
+        Reader::Reads(hardware::dmi),
         &["bios_*", "board_*", "chassis_*", "form_factor", "product_*", "system_vendor"],
     ),
-    (Family::Devices, |map, _, _| Ok(devices::devices(map)), &["devices", "device_links"]),
-    (Family::Uptime, |map, _, _| Ok(hardware::uptime(map)), &["uptime_seconds"]),
-    (Family::Lvm, |map, host, _| hardware::lvm(map, host), &["lvm"]),
-    (Family::Mounts, |map, _, _| Ok(mounts::mounts(map)), &["mounts"]),
-    (Family::Dns, |map, _, _| Ok(misc::dns(map)), &["dns"]),
-    (Family::FibreChannel, |map, _, _| Ok(misc::fibre_channel(map)), &["fibre_channel_wwn"]),
+    (Family::Devices, Reader::Reads(devices::devices), &["devices", "device_links"]),
+    (Family::Uptime, Reader::Reads(hardware::uptime), &["uptime_seconds"]),
+    (Family::Lvm, Reader::Fails(hardware::lvm), &["lvm"]),
+    (Family::Mounts, Reader::Reads(mounts::mounts), &["mounts"]),
+    (Family::Dns, Reader::Reads(misc::dns), &["dns"]),
+    (Family::FibreChannel, Reader::Reads(misc::fibre_channel), &["fibre_channel_wwn"]),
     (
         Family::Network,
-        |map, _, _| Ok(network::network(map)),
+        Reader::Reads(network::network),
         &[
             "interfaces",
             "default_ipv4",
@@ -150,9 +159,9 @@ static FAMILIES: &[(Family, Reader, &[&str])] = &[
             "locally_reachable_ips",
         ],
     ),
-    (Family::Iscsi, |map, _, _| Ok(misc::iscsi(map)), &["iscsi_iqn"]),
-    (Family::Nvme, |map, _, _| Ok(misc::nvme(map)), &["hostnqn"]),
-    (Family::Local, local::local, &["local"]),
+    (Family::Iscsi, Reader::Reads(misc::iscsi), &["iscsi_iqn"]),
+    (Family::Nvme, Reader::Reads(misc::nvme), &["hostnqn"]),
+    (Family::Local, Reader::Local(local::local), &["local"]),
 ];
 
 /// All families, in the order in which they are gathered.
@@ -169,7 +178,12 @@ pub fn all() -> impl Iterator<Item = Family> {
 pub fn gather(families: &[Family], filter: &[String], fact_path: &Path, host: &Host) -> Result<Map, Failure> {
     let mut facts = Map::new();
     for (_, read, _) in FAMILIES.iter().filter(|(family, ..)| families.contains(family)) {
-        read(&mut facts, host, fact_path)?;
+        match read {
+            Reader::Reads(read) => read(&mut facts),
+            Reader::Asks(read) => read(&mut facts, host),
+            Reader::Fails(read) => read(&mut facts, host)?,
+            Reader::Local(read) => read(&mut facts, host, fact_path),
+        }
     }
     let patterns: Vec<&str> = filter
         .iter()

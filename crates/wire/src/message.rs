@@ -8,7 +8,7 @@ use std::sync::Arc;
 use debark_value::{Map, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::play::{Block, HostPlay, Node, Place, Role, Tree};
+use crate::play::{Blob, Found, HostPlay, Node, Place, Role, Tree};
 
 /// From the controller to the agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -270,10 +270,15 @@ pub enum Request {
         role_path: Option<String>,
         /// File of the including task.
         from: String,
-        /// Keywords (`apply`) that the included tasks get: tags are selected by them.
+        /// Index of that role, for the tasks that come.
+        role: Option<u32>,
+        /// Tags that the included tasks inherit: of the blocks, roles and play around the include, and of its `apply`,
+        /// but not its own. Tasks are selected by them.
         tags: Vec<String>,
-        /// Id for the first task.
-        next_task: u32,
+        /// Whether they become handlers.
+        handlers: bool,
+        /// Numbers for what is new.
+        next: Next,
     },
     /// `include_role`.
     IncludeRole {
@@ -281,12 +286,16 @@ pub enum Request {
         name: String,
         /// `tasks_from`, `vars_from`, `defaults_from`, `handlers_from`, `rolespec_validate`, ...: as rendered.
         options: Map,
-        /// Tags that it inherits.
+        /// Parameters of the role: the include's `vars`, unrendered.
+        vars: Map,
+        /// Index of the role of the task that asks.
+        parent: Option<u32>,
+        /// Directory of that role.
+        role_path: Option<String>,
+        /// Tags that its tasks inherit, as for [`Request::IncludeTasks`].
         tags: Vec<String>,
-        /// Id for the first task.
-        next_task: u32,
-        /// Index for the first role.
-        next_role: u32,
+        /// Numbers for what is new.
+        next: Next,
     },
     /// `include_vars`: a file's or a directory's variables.
     IncludeVars {
@@ -380,6 +389,17 @@ pub enum Request {
     },
 }
 
+/// Where the numbering of a dynamic include starts: what the host has had so far in this play.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    /// Id for the first task.
+    pub task: u32,
+    /// Index for the first role.
+    pub role: u32,
+    /// Index for the first source file.
+    pub file: u32,
+}
+
 /// What the controller answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
@@ -422,10 +442,12 @@ pub struct Included {
     pub roles: Vec<Role>,
     /// The first task id that is not used.
     pub next_task: u32,
-    /// Spans' files, appended to the play's; spans are already shifted by `file_base`.
+    /// Spans' files, to append to the play's; spans count from [`Next::file`] on already.
     pub files: Vec<String>,
-    /// A wrapper for keywords, if the include needs one.
-    pub block: Option<Box<Block>>,
+    /// Content that the tasks will want.
+    pub blobs: Vec<Blob>,
+    /// Controller files that were found beforehand.
+    pub found: Vec<Found>,
 }
 
 /// One module call with everything rendered.

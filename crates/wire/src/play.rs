@@ -159,6 +159,9 @@ pub struct Block {
     pub keywords: Keywords,
     /// Index into [`Play::roles`] if this is a role's or in a role.
     pub role: Option<u32>,
+    /// A role that runs only once per host: skip this block if one with the same number was here before and ran at
+    /// least one task. Set only where it cannot be decided beforehand (the first one stands under a condition).
+    pub once: Option<u32>,
     /// What runs.
     pub block: Vec<Node>,
     /// What runs when something in `block` failed.
@@ -282,6 +285,8 @@ pub struct Keywords {
     pub connection: Option<Value>,
     /// `remote_user`.
     pub remote_user: Option<Value>,
+    /// `port`.
+    pub port: Option<Value>,
 }
 
 /// One item of `when`.

@@ -4,16 +4,23 @@
 //! [`plan::Plan`]: what it found, what it would change, and how. See [`plan`] for why.
 
 pub mod accounts;
+pub mod clock;
+pub mod command;
 pub mod exec;
 pub mod facts;
+pub mod fnmatch;
 pub mod host;
 pub mod mode;
 pub mod param;
 pub mod paths;
 pub mod ping;
 pub mod plan;
+pub mod raw;
 mod registry;
 pub mod setup;
+pub mod script;
+pub mod shell;
+pub mod shlex;
 pub mod upstream;
 
 pub use debark_value::{Map, Value, from_json, map, to_json_string};

@@ -25,8 +25,29 @@ pub fn expand(text: &str) -> PathBuf {
     }
 }
 
+/// Expands a leading `~` and variables, with the variables of a task before the agent's own.
+pub fn expand_text(text: &str, environment: &[(String, String)]) -> String {
+    let lookup = |name: &str| {
+        let own = environment.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        own.or_else(|| std::env::var(name).ok())
+    };
+    let text = expand_with(text, &lookup);
+    match text.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => match lookup("HOME") {
+            Some(home) => format!("{home}{rest}"),
+            None => text,
+        },
+        Some(_) => expand(&text).to_string_lossy().into_owned(),
+        None => text,
+    }
+}
+
 /// Expands `$VAR` and `${VAR}` from the agent's environment.
 pub fn expand_vars(text: &str) -> String {
+    expand_with(text, &|name| std::env::var(name).ok())
+}
+
+fn expand_with(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -41,8 +62,8 @@ pub fn expand_vars(text: &str) -> String {
             let (name, tail) = after.split_at(end);
             (name, tail, format!("${name}"))
         };
-        match std::env::var(name) {
-            Ok(value) if !name.is_empty() => out.push_str(&value),
+        match lookup(name) {
+            Some(value) if !name.is_empty() => out.push_str(&value),
             _ => out.push_str(&written),
         }
         rest = tail;

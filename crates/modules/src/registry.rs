@@ -3,7 +3,7 @@
 use crate::host::Host;
 use crate::param::Spec;
 use crate::plan::{Failure, Plan};
-use crate::{Map, ping, setup};
+use crate::Map;
 
 /// A module as the interpreter sees it.
 pub struct Module {
@@ -18,15 +18,23 @@ pub struct Module {
 macro_rules! modules {
     ($($module:ident $(as [$($alias:literal),*])?),* $(,)?) => {
         &[$(Module {
-            spec: &$module::Params::SPEC,
+            spec: &crate::$module::Params::SPEC,
             aliases: &[$($($alias),*)?],
-            plan: |args, host| $module::plan($module::Params::parse(args)?, host),
+            plan: |args, host| crate::$module::plan(crate::$module::Params::parse(args)?, host),
         }),*]
     };
 }
 
 /// One line per module; nothing else knows the list.
-static MODULES: &[Module] = modules![ping, setup];
+#[rustfmt::skip]
+static MODULES: &[Module] = modules![
+    command,
+    ping,
+    raw,
+    script,
+    setup,
+    shell,
+];
 
 /// Collections whose modules debark knows under their short names.
 const COLLECTIONS: [&str; 5] =

@@ -14,7 +14,7 @@ pub(super) fn date_time(map: &mut Map) {
 }
 
 /// The host's zone: `TZ` if it names a file, else `/etc/localtime`, else UTC.
-fn zone() -> TimeZone {
+pub(crate) fn zone() -> TimeZone {
     let named = std::env::var("TZ").ok().map(|name| name.trim_start_matches(':').to_owned());
     let path = match named {
         // A zone's name never climbs out of the zone directory.

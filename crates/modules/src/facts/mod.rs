@@ -4,7 +4,7 @@
 //! milliseconds and needs no programs. Facts come in [`Family`]s, so that a play that mentions only
 //! `ansible_default_ipv4` pays for the network and for nothing else.
 
-mod date_time;
+pub(crate) mod date_time;
 mod devices;
 mod distribution;
 mod hardware;

@@ -10,7 +10,8 @@ use crate::facts::date_time::zone;
 pub fn stamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     // Only a clock beyond the year 9999 has no time.
-    let time = i64::try_from(since.as_micros()).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
+    let time =
+        i64::try_from(since.as_micros()).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
     let Some(time) = time else { return String::new() };
     let local = zone().to_datetime(time);
     format!(

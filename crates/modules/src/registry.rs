@@ -1,9 +1,9 @@
 //! The list of modules, and how a name in a playbook finds its module.
 
+use crate::Map;
 use crate::host::Host;
 use crate::param::Spec;
 use crate::plan::{Failure, Plan};
-use crate::Map;
 
 /// A module as the interpreter sees it.
 pub struct Module {

@@ -29,11 +29,13 @@ macro_rules! modules {
 #[rustfmt::skip]
 static MODULES: &[Module] = modules![
     command,
+    group,
     ping,
     raw,
     script,
     setup,
     shell,
+    user,
 ];
 
 /// Collections whose modules debark knows under their short names.

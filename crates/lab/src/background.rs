@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::cgroup::Trees;
 use crate::command::Cmd;
 use crate::error::{Error, Result};
+use crate::process;
 use crate::relay::{self, Relay};
 use crate::supervise;
 
@@ -87,6 +88,18 @@ pub(crate) fn launch(program: &Path, group: &str, args: &[OsString], log: &Path)
     let pid = child.id();
     reap(child);
     Ok(pid)
+}
+
+/// Kills background processes whose words begin like this: those that were started by an `up` that was killed, and
+/// that have not yet moved into the control group where they would be found.
+pub(crate) fn kill_newborn(words: &[&str]) {
+    for process in process::all() {
+        let all = process.words();
+        let wanted = ["lab", "background"].iter().chain(words);
+        if all.len() > words.len() + 2 && all.iter().skip(1).zip(wanted).all(|(is, wanted)| is == wanted) {
+            process.kill();
+        }
+    }
 }
 
 /// A long-lived caller (a test) must not collect the zombies of what `down` kills.

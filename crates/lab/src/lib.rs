@@ -19,6 +19,7 @@
 
 pub mod background;
 mod base;
+mod boot;
 mod cgroup;
 mod command;
 mod disk;
@@ -32,6 +33,7 @@ mod nspawn;
 mod process;
 mod proxy;
 mod relay;
+mod remove;
 mod sources;
 mod state;
 mod store;

@@ -43,6 +43,13 @@ impl Process {
         Some(fs::read_to_string(format!("/proc/{}/comm", self.pid)).ok()?.trim_end().to_owned())
     }
 
+    /// Its words, program first.
+    pub fn words(self) -> Vec<String> {
+        let bytes = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        text.split_terminator('\0').map(str::to_owned).collect()
+    }
+
     fn pid_namespace(self) -> Option<std::path::PathBuf> {
         fs::read_link(format!("/proc/{}/ns/pid", self.pid)).ok()
     }
@@ -95,5 +102,6 @@ mod tests {
         assert!(me.is_alive());
         assert!(!Process { start: me.start + 1, ..me }.is_alive());
         assert!(me.neighbours().contains(&me));
+        assert_eq!(me.words(), std::env::args().collect::<Vec<_>>());
     }
 }

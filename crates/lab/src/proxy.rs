@@ -84,7 +84,9 @@ pub fn ensure(store: &Store, trees: &Trees, program: &Path) -> Result<SocketAddr
 
 /// Stops the proxy; fine if it does not run. Its cache stays.
 pub fn stop(store: &Store, trees: &Trees) -> Result<()> {
-    trees.kill(&group(store))?;
+    let group = group(store);
+    background::kill_newborn(&["launch", &group]);
+    trees.kill(&group)?;
     let dir = store.proxy();
     for name in ["running.json", "socket"] {
         let path = dir.join(name);

@@ -11,6 +11,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -29,7 +30,18 @@ pub struct Store {
 
 /// A lock, let go when dropped or when its holder dies, however that happens.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code)] File);
+pub struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Lets it go and removes its file: what it guarded is no more.
+    pub fn retire(self) {
+        // Without the file the next one who wants this lock makes another; with it nothing is lost.
+        let _ = fs::remove_file(&self.path);
+    }
+}
 
 impl Store {
     /// The given directory, else `$DEBARK_LAB_DIR`, else `/var/lib/debark-lab`. The path must be absolute and free of
@@ -115,13 +127,18 @@ impl Store {
     /// Waits for the lock of this name: `lab-NAME`, `base-HASH` or `all`.
     pub fn lock(&self, what: &str) -> Result<Lock> {
         let path = self.root.join("locks").join(what);
-        let file =
-            File::options().create(true).append(true).open(&path).map_err(Error::file("open", &path))?;
         loop {
+            let file =
+                File::options().create(true).append(true).open(&path).map_err(Error::file("open", &path))?;
             match rustix::fs::flock(file.as_fd(), FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(Lock(file)),
-                Err(rustix::io::Errno::INTR) => {}
+                Ok(()) => {}
+                Err(rustix::io::Errno::INTR) => continue,
                 Err(errno) => return Err(Error::errno("lock", &path)(errno)),
+            }
+            // Whoever held it may have removed the file: then this is the lock of nothing.
+            let held = file.metadata().map_err(Error::file("read", &path))?;
+            if fs::metadata(&path).is_ok_and(|there| there.ino() == held.ino()) {
+                return Ok(Lock { path, _file: file });
             }
         }
     }
@@ -223,6 +240,31 @@ mod tests {
         let default = Store::open(Some(Path::new(DEFAULT_ROOT))).unwrap();
         assert_ne!(one.prefix(), two.prefix());
         assert_eq!(default.prefix(), "debark");
+    }
+
+    #[test]
+    fn a_lock_whose_file_was_removed_locks_nothing() {
+        let dir = std::env::temp_dir().join(format!("debark-lab-lock-{}", std::process::id()));
+        let store = Store::open(Some(&dir)).unwrap();
+        store.prepare().unwrap();
+        let first = store.lock("lab-x").unwrap();
+        let order = std::sync::Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let lock = store.lock("lab-x").unwrap();
+                    order.lock().unwrap().push("in");
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                    order.lock().unwrap().push("out");
+                    lock.retire();
+                });
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(order.lock().unwrap().is_empty());
+            first.retire();
+        });
+        assert_eq!(order.into_inner().unwrap(), ["in", "out"].repeat(4));
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

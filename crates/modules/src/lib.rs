@@ -11,6 +11,7 @@ pub mod facts;
 pub mod fnmatch;
 pub mod group;
 pub mod host;
+pub mod http;
 pub mod mode;
 pub mod param;
 pub mod paths;

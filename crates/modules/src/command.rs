@@ -193,11 +193,15 @@ pub(crate) fn printed(output: &Output, strip: bool) -> Map {
         if strip { text.trim_end_matches(['\r', '\n']).to_owned() } else { text }
     };
     let (stdout, stderr) = (text(output.out()), text(output.err()));
-    let lines = |text: &str| Value::list(text.lines());
     map! {
         "rc" => output.rc, "stdout_lines" => lines(&stdout), "stderr_lines" => lines(&stderr),
         "stdout" => stdout, "stderr" => stderr,
     }
+}
+
+/// A text as `*_lines` has it.
+pub(crate) fn lines(text: &str) -> Value {
+    Value::list(text.lines())
 }
 
 #[cfg(test)]

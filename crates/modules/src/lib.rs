@@ -4,8 +4,10 @@
 //! [`plan::Plan`]: what it found, what it would change, and how. See [`plan`] for why.
 
 pub mod accounts;
+pub mod apt;
 pub mod clock;
 pub mod command;
+pub mod dpkg;
 pub mod exec;
 pub mod facts;
 pub mod fnmatch;

@@ -28,6 +28,7 @@ macro_rules! modules {
 /// One line per module; nothing else knows the list.
 #[rustfmt::skip]
 static MODULES: &[Module] = modules![
+    apt,
     command,
     group,
     ping,

@@ -272,7 +272,7 @@ fn apply_all(params: &Params, jobs: &[Job], clean: bool, host: &Host) -> Result<
                 repaired.extend(repair::run(params, host)?);
             }
             let output = transaction::run(get::command(params, &job.words), params, host)?;
-            done |= job.certain && !get::did_nothing(&output.out()) || !job.certain;
+            done |= !job.certain || !get::did_nothing(&output.out());
             printed.0 += &output.out();
             printed.1 += &output.err();
             if output.rc != 0 {

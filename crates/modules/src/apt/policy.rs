@@ -18,10 +18,13 @@ pub(super) struct Policy {
     pub(super) versions: Vec<String>,
 }
 
-/// Answers of this run, by release and name; `None` is a name that apt does not know.
+/// Release and name.
+type Question = (Option<String>, String);
+
+/// Answers of this run; `None` is for a name that apt does not know.
 #[derive(Default)]
 struct Known {
-    answers: RefCell<HashMap<(Option<String>, String), Option<Rc<Policy>>>>,
+    answers: RefCell<HashMap<Question, Option<Rc<Policy>>>>,
 }
 
 /// Asks for many names at once; what was asked before is not asked again until something changes.

@@ -2,7 +2,7 @@
 
 use crate::accounts::{self, Group};
 use crate::exec::Cmd;
-use crate::param::Rules;
+use crate::param::{NO_RULES, Rules};
 use crate::{Diff, Failure, Host, Map, Plan, choices, map, params};
 
 choices! {
@@ -32,10 +32,7 @@ params! {
         /// Largest id for a new group.
         gid_max: Option<i64>,
     }
-    rules Rules {
-        exclusive: &[], one_of: &[], together: &[], free_form: None,
-        when: &[("non_unique", "True", &["gid"])],
-    }
+    rules Rules { when: &[("non_unique", "True", &["gid"])], ..NO_RULES }
 }
 
 fn existing(params: &Params) -> Option<Group> {

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod apt;
+pub mod builtin;
 pub mod clock;
 pub mod command;
 pub mod dpkg;

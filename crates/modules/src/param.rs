@@ -135,10 +135,13 @@ pub struct Rules {
     pub when: &'static [(&'static str, &'static str, &'static [&'static str])],
     /// The parameter that takes free-form text (`command: ls -l`), if any.
     pub free_form: Option<&'static str>,
+    /// Names that are no parameters are taken as they are (`set_fact`, `add_host`).
+    pub any_key: bool,
 }
 
 /// No rules; a base for `Rules { exclusive: ..., ..NO_RULES }`.
-pub const NO_RULES: Rules = Rules { exclusive: &[], one_of: &[], together: &[], when: &[], free_form: None };
+pub const NO_RULES: Rules =
+    Rules { exclusive: &[], one_of: &[], together: &[], when: &[], free_form: None, any_key: false };
 
 impl Spec {
     /// All parameters, common ones last.
@@ -161,9 +164,13 @@ impl Spec {
             if matches!(value, Value::Omit) {
                 continue;
             }
-            let field = self
-                .field(key)
-                .ok_or_else(|| Failure::new(format!("{} has no parameter `{key}`", self.name)))?;
+            let Some(field) = self.field(key) else {
+                if self.rules.any_key {
+                    given.insert(key.clone(), value.clone());
+                    continue;
+                }
+                return Err(Failure::new(format!("{} has no parameter `{key}`", self.name)));
+            };
             if !value.is_null() {
                 given.insert(field.name.into(), value.clone());
             }

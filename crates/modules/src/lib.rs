@@ -23,10 +23,14 @@ pub mod plan;
 pub mod raw;
 mod registry;
 pub mod script;
+pub mod service;
+pub mod service_facts;
 pub mod setup;
 pub mod shadow;
 pub mod shell;
 pub mod shlex;
+pub mod systemd;
+pub mod units;
 pub mod upstream;
 pub mod user;
 

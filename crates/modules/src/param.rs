@@ -401,6 +401,8 @@ macro_rules! params {
             pub fn parse(args: &$crate::Map) -> Result<Self, $crate::plan::Failure> {
                 let spec = &Self::SPEC;
                 let args = spec.normalise(args)?;
+                // A module without parameters reads none.
+                let _ = &args;
                 Ok(Self {
                     $( $field: $crate::param::take(spec, &args, $crate::field_name!($field), $crate::default_of!($($default)?))?, )*
                     $( $common: <$common_ty>::take(spec, &args)?, )?
@@ -419,6 +421,9 @@ macro_rules! field_name {
     };
     (r#match) => {
         "match"
+    };
+    (r#use) => {
+        "use"
     };
     (r#virtual) => {
         "virtual"

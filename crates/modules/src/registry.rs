@@ -34,8 +34,11 @@ static MODULES: &[Module] = modules![
     ping,
     raw,
     script,
+    service,
+    service_facts,
     setup,
     shell,
+    systemd as ["systemd"],
     user,
 ];
 

@@ -1,1 +1,19 @@
 //! How to reach a host: OpenSSH sessions and the agent's upload. Fails closed.
+//!
+//! One ssh process and one channel per host and run. Its remote command starts the cached agent or receives it first
+//! ([`bootstrap`](crate::bootstrap_command)); what fails is told apart ([`ProblemKind`]) in words that help.
+
+mod agents;
+mod bootstrap;
+mod greeting;
+mod hostkey;
+mod outgoing;
+mod problem;
+mod session;
+mod target;
+
+pub use agents::{Agent, Agents};
+pub use bootstrap::command as bootstrap_command;
+pub use problem::{Problem, ProblemKind, SshTalk};
+pub use session::{Incoming, Session, frame};
+pub use target::{SshCommand, Target};

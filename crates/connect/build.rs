@@ -1,0 +1,102 @@
+//! Embeds the agent, compressed, into release builds.
+//!
+//! `cargo build --release` and `cargo install` must yield one file that works alone, so the agent is built here by a
+//! cargo within cargo (with a target directory of its own: sharing one deadlocks). Debug builds embed nothing, as
+//! every test would wait for it: they look for what `scripts/build-agent` left in `target/agent`.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    for name in ["DEBARK_EMBED_AGENT", "DEBARK_AGENT_BINARY"] {
+        println!("cargo::rerun-if-env-changed={name}");
+    }
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
+    let target = env::var("TARGET")?;
+    let binary = match env::var_os("DEBARK_AGENT_BINARY") {
+        Some(path) => {
+            println!("cargo::rerun-if-changed={}", path.display());
+            Some(PathBuf::from(path))
+        }
+        None if embeds() => Some(build(&out, &target)?),
+        None => None,
+    };
+    let machine = target.split('-').next().unwrap_or("x86_64").to_owned();
+    let source = match binary {
+        Some(binary) => {
+            let packed = out.join("agent.gz");
+            pack(&binary, &packed)?;
+            format!(
+                "/// The agents within this binary: machine and gzip.\n\
+                 pub const EMBEDDED: &[(&str, &[u8])] = &[({machine:?}, include_bytes!({packed:?}))];\n"
+            )
+        }
+        None => "/// The agents within this binary: none in debug builds.\n\
+                 pub const EMBEDDED: &[(&str, &[u8])] = &[];\n"
+            .to_owned(),
+    };
+    fs::write(out.join("embedded.rs"), source)?;
+    Ok(())
+}
+
+fn embeds() -> bool {
+    match env::var("DEBARK_EMBED_AGENT").as_deref() {
+        Ok("0" | "") => false,
+        Ok(_) => true,
+        Err(_) => env::var("PROFILE").is_ok_and(|profile| profile == "release"),
+    }
+}
+
+fn build(out: &Path, target: &str) -> Result<PathBuf, Box<dyn Error>> {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("no CARGO_MANIFEST_DIR")?).join("../..");
+    for part in ["Cargo.lock", "crates/agent", "crates/modules", "crates/expr", "crates/wire", "crates/value"]
+    {
+        println!("cargo::rerun-if-changed={}", root.join(part).display());
+    }
+    let directory = out.join("agent-target");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What the outer cargo set for this build must not leak into the inner one.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_FEATURE_")
+            || text.starts_with("CARGO_CFG_")
+            || text == "CARGO_ENCODED_RUSTFLAGS"
+        {
+            cargo.env_remove(&name);
+        }
+    }
+    let status = cargo
+        .current_dir(&root)
+        .args([
+            "build",
+            "--package",
+            "debark-agent",
+            "--bin",
+            "debark-agent",
+            "--profile",
+            "agent",
+            "--target",
+            target,
+        ])
+        .env("CARGO_TARGET_DIR", &directory)
+        .env("CARGO_BUILD_BUILD_DIR", &directory)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .status()?;
+    if !status.success() {
+        return Err(format!("building the agent ended with {status}").into());
+    }
+    Ok(directory.join(target).join("agent/debark-agent"))
+}
+
+fn pack(binary: &Path, packed: &Path) -> Result<(), Box<dyn Error>> {
+    let bytes = fs::read(binary).map_err(|error| format!("{}: {error}", binary.display()))?;
+    let mut encoder = flate2::write::GzEncoder::new(fs::File::create(packed)?, flate2::Compression::best());
+    encoder.write_all(&bytes)?;
+    encoder.finish()?.flush()?;
+    Ok(())
+}

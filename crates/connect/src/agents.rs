@@ -1,0 +1,178 @@
+//! The agent binaries this debark can send, one per machine type.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// Beyond this an agent's file is surely something else.
+const AGENT_LIMIT: u64 = 64 << 20;
+
+/// One agent binary, as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// `uname -m` of the hosts it runs on.
+    pub machine: String,
+    /// SHA-256 of the unpacked binary, in hex: its name on hosts.
+    pub sha256: String,
+    /// Length of the unpacked binary in bytes.
+    pub size: u64,
+    /// The binary, as gzip.
+    pub packed: Arc<[u8]>,
+}
+
+impl Agent {
+    fn from_packed(machine: &str, packed: Arc<[u8]>) -> Result<Self, String> {
+        let mut hash = Sha256::new();
+        let mut decoder = flate2::read::GzDecoder::new(&packed[..]).take(AGENT_LIMIT);
+        let mut size = 0;
+        let mut part = vec![0; 1 << 16];
+        loop {
+            let length =
+                decoder.read(&mut part).map_err(|error| format!("cannot unpack the agent: {error}"))?;
+            let Some(bytes) = part.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
+            hash.update(bytes);
+            size += length as u64;
+        }
+        Ok(Self { machine: machine.into(), sha256: hex(&hash.finalize()), size, packed })
+    }
+
+    /// Unpacks the binary into `directory`, named by its digest, unless it is there.
+    ///
+    /// # Errors
+    /// The directory or file cannot be written: a sentence that names it.
+    pub fn unpack_into(&self, directory: &Path) -> Result<PathBuf, String> {
+        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+        let path = directory.join(format!("agent-{}", self.sha256));
+        if path.metadata().is_ok_and(|found| found.is_file() && found.len() == self.size) {
+            return Ok(path);
+        }
+        let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| failed(directory, error))?;
+        let temporary = directory.join(format!(".agent-{}-{}", std::process::id(), &self.sha256[..8]));
+        let written = (|| {
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o755)
+                .open(&temporary)?;
+            std::io::copy(&mut flate2::read::GzDecoder::new(&self.packed[..]), &mut file)?;
+            file.flush()?;
+            drop(file);
+            fs::rename(&temporary, &path)
+        })();
+        written.map_err(|error| {
+            let _ = fs::remove_file(&temporary);
+            failed(&temporary, error)
+        })?;
+        Ok(path)
+    }
+}
+
+/// All agents at hand.
+#[derive(Debug, Clone, Default)]
+pub struct Agents {
+    agents: Arc<Vec<Agent>>,
+}
+
+impl Agents {
+    /// Those within this binary; without any, the file that `DEBARK_AGENT` names, `debark-agent` beside this
+    /// executable, or what `scripts/build-agent` left in the source tree (debug builds only).
+    ///
+    /// # Errors
+    /// None is found: a sentence that says where it was looked for.
+    pub fn find() -> Result<Self, String> {
+        if let Some(path) = std::env::var_os("DEBARK_AGENT") {
+            return Self::from_file(Path::new(&path));
+        }
+        if !EMBEDDED.is_empty() {
+            let agents = EMBEDDED
+                .iter()
+                .map(|(machine, packed)| Agent::from_packed(machine, Arc::from(*packed)))
+                .collect::<Result<_, _>>()?;
+            return Ok(Self { agents: Arc::new(agents) });
+        }
+        let places = places();
+        match places.iter().find(|path| path.is_file()) {
+            Some(path) => Self::from_file(path),
+            None => Err(format!(
+                "this debark carries no agent, and none is at {}",
+                places.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
+            )),
+        }
+    }
+
+    /// The agent in a file: for this machine's type.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn from_file(path: &Path) -> Result<Self, String> {
+        let failed = |error| format!("{}: {error}", path.display());
+        let file = fs::File::open(path).map_err(failed)?;
+        let mut bytes = Vec::new();
+        file.take(AGENT_LIMIT).read_to_end(&mut bytes).map_err(failed)?;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let packed = encoder.write_all(&bytes).and_then(|()| encoder.finish()).map_err(failed)?;
+        let agent = Agent {
+            machine: std::env::consts::ARCH.into(),
+            sha256: hex(&Sha256::digest(&bytes)),
+            size: bytes.len() as u64,
+            packed: packed.into(),
+        };
+        Ok(Self { agents: Arc::new(vec![agent]) })
+    }
+
+    /// The agent for hosts whose `uname -m` says this.
+    pub fn for_machine(&self, machine: &str) -> Option<&Agent> {
+        self.agents.iter().find(|agent| agent.machine == machine)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[Agent] {
+        &self.agents
+    }
+}
+
+fn places() -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    if let Ok(executable) = std::env::current_exe() {
+        places.extend(executable.parent().map(|directory| directory.join("debark-agent")));
+    }
+    if cfg!(debug_assertions) {
+        places.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/agent/debark-agent"));
+    }
+    places
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_named_by_the_digest_of_what_is_unpacked() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = directory.path().join("source");
+        fs::write(&source, "abc").unwrap();
+        let agents = Agents::from_file(&source).unwrap();
+        let agent = agents.for_machine(std::env::consts::ARCH).unwrap();
+        assert_eq!(agent.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(Agent::from_packed(&agent.machine, agent.packed.clone()).unwrap(), *agent);
+        let unpacked = agent.unpack_into(&directory.path().join("cache/debark")).unwrap();
+        assert_eq!(fs::read(&unpacked).unwrap(), b"abc");
+        assert_eq!(agent.unpack_into(&directory.path().join("cache/debark")).unwrap(), unpacked);
+        assert!(agents.for_machine("riscv64").is_none());
+    }
+}

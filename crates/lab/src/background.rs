@@ -73,9 +73,16 @@ pub(crate) fn start(program: &Path, words: &[&str], log: &Path) -> Result<String
     }
 }
 
+/// The words that run a program in a control group of its own.
+pub(crate) fn launched(program: &Path, group: &str, argv: &[OsString]) -> Vec<OsString> {
+    let words =
+        [program.as_os_str(), "lab".as_ref(), "background".as_ref(), "launch".as_ref(), group.as_ref()];
+    words.iter().map(|word| (*word).to_owned()).chain(argv.iter().cloned()).collect()
+}
+
 /// Starts a program that does not know that it is watched, in a control group of its own.
-pub(crate) fn launch(program: &Path, group: &str, args: &[OsString], log: &Path) -> Result<u32> {
-    let cmd = Cmd::new(program).args(["lab", "background", "launch", group]).args(args);
+pub(crate) fn launch(program: &Path, group: &str, argv: &[OsString], log: &Path) -> Result<u32> {
+    let cmd = Cmd { argv: launched(program, group, argv), env: Vec::new(), stdin: None };
     let open = || File::options().create(true).append(true).open(log).map_err(Error::file("open", log));
     let child = cmd
         .to_command()

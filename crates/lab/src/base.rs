@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::background;
+use crate::cgroup::Trees;
 use crate::command::Cmd;
 use crate::error::{Error, Result};
 use crate::sources::{self, Source};
@@ -33,7 +35,7 @@ const PACKAGES: &[&str] = &[
 ];
 
 /// An archive moves on, and a base system whose package lists are older than this cannot install what was replaced.
-const MAX_AGE_DAYS: u64 = 14;
+const MAX_AGE: Duration = Duration::from_secs(14 * 86_400);
 
 const CUSTOMIZE: &str = include_str!("customize.sh");
 const MARKER: &str = "recipe";
@@ -108,32 +110,59 @@ impl Recipe {
     }
 
     /// Makes the base system unless it is there. Two labs that want the same one wait for each other; one that was
-    /// killed on the way leaves nothing that looks finished.
-    pub fn ensure(
-        &self,
-        store: &Store,
-        in_use: &dyn Fn(&str) -> bool,
-        say: &dyn Fn(String),
-    ) -> Result<String> {
+    /// killed on the way leaves nothing that looks finished, and its mmdebstrap does not go on beside the next.
+    pub fn ensure(&self, maker: &Maker<'_>) -> Result<String> {
         let id = self.id();
+        let store = maker.store;
         let _lock = store.lock(&format!("base-{id}"))?;
         let target = store.base(&id);
-        if is_fresh(&target) || (target.join(MARKER).exists() && in_use(&id)) {
+        if is_fresh(&target) || (target.join(MARKER).exists() && (maker.in_use)(&id)) {
             return Ok(id);
         }
         let started = std::time::Instant::now();
-        say(format!("making the {} base system (once)", self.suite));
+        (maker.say)(&format!("making the {} base system (once)", self.suite));
+        let group = format!("{}/_base-{id}", store.prefix());
+        background::kill_newborn(&["launch", &group]);
+        maker.trees.kill(&group)?;
         let draft = store.base(&format!(".{id}.draft"));
         remove_tree(&draft)?;
         fs::create_dir(&draft).map_err(Error::file("make", &draft))?;
-        self.command(&rootfs(&draft)).run()?;
+        let cmd = self.command(&rootfs(&draft));
+        let cmd = Cmd { argv: background::launched(maker.program, &group, &cmd.argv), ..cmd };
+        cmd.run()?;
+        maker.trees.kill(&group)?;
         let marker = draft.join(MARKER);
         fs::write(&marker, self.text()).map_err(Error::file("write", &marker))?;
         remove_tree(&target)?;
         fs::rename(&draft, &target).map_err(Error::file("make", &target))?;
-        say(format!("base system {id} made in {:.1} s", started.elapsed().as_secs_f64()));
+        (maker.say)(&format!("base system {id} made in {:.1} s", started.elapsed().as_secs_f64()));
+        prune(maker)?;
         Ok(id)
     }
+}
+
+/// What it takes to make base systems.
+pub struct Maker<'a> {
+    pub store: &'a Store,
+    pub trees: &'a Trees,
+    pub program: &'a Path,
+    /// Whether a lab stands on the base system of this name.
+    pub in_use: &'a dyn Fn(&str) -> bool,
+    pub say: &'a dyn Fn(&str),
+}
+
+/// Removes base systems that are too old to be used again, and drafts as old.
+fn prune(maker: &Maker<'_>) -> Result<()> {
+    let dir = maker.store.base("");
+    for entry in fs::read_dir(&dir).map_err(Error::file("read", &dir))?.flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
+        let old = age.is_some_and(|age| age > MAX_AGE);
+        if old && !is_fresh(&entry.path()) && !(maker.in_use)(&name) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The root file system of a base system.
@@ -144,7 +173,7 @@ pub fn rootfs(base: &Path) -> PathBuf {
 fn is_fresh(base: &Path) -> bool {
     let Ok(modified) = fs::metadata(base.join(MARKER)).and_then(|meta| meta.modified()) else { return false };
     let age = SystemTime::now().duration_since(modified).unwrap_or_default();
-    age.as_secs() < MAX_AGE_DAYS * 86_400
+    age < MAX_AGE
 }
 
 /// Removes a tree, including files that a play has made immutable; fine if it is not there.

@@ -1,6 +1,7 @@
 //! A host's disk: an overlay on its base system, with what makes it this host written on top.
 
 use std::ffi::CString;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -114,11 +115,7 @@ pub fn personalise(
     put("etc/machine-id", 0o444, &(machine_id()? + "\n"))?;
     put("etc/ssh/ssh_host_ed25519_key", 0o600, &read(&dir.host_key())?)?;
     put("etc/ssh/ssh_host_ed25519_key.pub", 0o644, &read(&dir.host_key().with_extension("pub"))?)?;
-    put(
-        "etc/apt/apt.conf.d/90lab-proxy",
-        0o644,
-        &format!("Acquire::http::Proxy \"http://{}:{PROXY_PORT}\";\n", range.bridge()),
-    )?;
+    put("etc/apt/apt.conf.d/90lab-proxy", 0o644, &proxy_file(range))?;
     let public = read(&lab.public_key())?;
     for (_, home, uid) in USERS {
         let ssh = root.join(home).join(".ssh");
@@ -147,6 +144,21 @@ fn hosts_file(names: &Names, host: &str) -> String {
         names.domain()
     )
 }
+
+/// How apt finds the archives. What a play serves on the host itself, on the controller or on the first of the other
+/// hosts is reached directly: the proxy would not fetch from there.
+fn proxy_file(range: Range) -> String {
+    let mut text = format!("Acquire::http::Proxy \"http://{}:{PROXY_PORT}\";\n", range.bridge());
+    let neighbours = (1..=DIRECT_HOSTS).map(|number| range.host(number)).chain([range.bridge()]);
+    let names = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into_iter();
+    for name in names.chain(neighbours.map(|address| address.to_string())) {
+        let _ = writeln!(text, "Acquire::http::Proxy::{name} \"DIRECT\";");
+    }
+    text
+}
+
+/// How many hosts of a lab can serve packages to the others.
+const DIRECT_HOSTS: usize = 10;
 
 /// A new machine-id(5).
 fn machine_id() -> Result<String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::base::Recipe;
+use crate::base::{Maker, Recipe};
 use crate::boot::in_parallel;
 use crate::cgroup::Trees;
 use crate::disk;
@@ -121,7 +121,13 @@ impl Lab {
         }
         let recipe = Recipe::new(options.suite, &options.packages)?;
         let in_use = |id: &str| uses_base(&self.store, id);
-        let base = recipe.ensure(&self.store, &in_use, &|line| (options.say)(&line))?;
+        let base = recipe.ensure(&Maker {
+            store: &self.store,
+            trees: &self.trees,
+            program: &self.program,
+            in_use: &in_use,
+            say: &|line| (options.say)(line),
+        })?;
         for number in missing {
             let name = names::host_name(number);
             let host = HostState {

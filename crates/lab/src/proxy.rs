@@ -1,6 +1,7 @@
 //! The caching proxy through which hosts install packages: apt-cacher-ng on a loopback port, one for all labs of a
 //! state directory, carried into each lab's namespace by a relay.
 
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use crate::background;
 use crate::cgroup::Trees;
 use crate::error::{Error, Result};
 use crate::process::Process;
-use crate::sources;
+use crate::sources::{self, Source};
+use crate::state::Suite;
 use crate::store::{Store, make_dir, write_file};
 
 /// Ports to choose from. apt-cacher-ng 3.7 cannot bind one of five digits.
@@ -28,13 +30,23 @@ fn group(store: &Store) -> String {
     format!("{}/_proxy", store.prefix())
 }
 
-fn config(dir: &Path, port: u16, upstream: Option<&str>) -> String {
+/// The proxy's configuration. It fetches from these archives and nowhere else: hosts have no other way out.
+fn config(dir: &Path, port: u16, upstream: Option<&str>, sources: &[Source]) -> String {
     let dir = dir.display();
-    let upstream = upstream.map(|url| format!("Proxy: {url}\n")).unwrap_or_default();
-    format!(
+    let mut text = format!(
         "CacheDir: {dir}/cache\nLogDir: {dir}/log\nSupportDir: /usr/lib/apt-cacher-ng\nSocketPath: {dir}/socket\n\
-         Port: {port}\nBindAddress: 127.0.0.1\nForeGround: 1\nVerboseLog: 0\nExThreshold: 14\n{upstream}"
-    )
+         Port: {port}\nBindAddress: 127.0.0.1\nForeGround: 1\nVerboseLog: 0\nExThreshold: 14\nForceManaged: 1\n"
+    );
+    let mut archives: Vec<_> = sources.iter().map(|source| (source.host_uri(), &source.uri)).collect();
+    archives.sort();
+    archives.dedup();
+    for (number, (asked, fetched)) in archives.into_iter().enumerate() {
+        let _ = writeln!(text, "Remap-archive{number}: {asked} ; {fetched}");
+    }
+    if let Some(url) = upstream {
+        let _ = writeln!(text, "Proxy: {url}");
+    }
+    text
 }
 
 fn answers(port: u16) -> bool {
@@ -48,8 +60,14 @@ pub fn ensure(store: &Store, trees: &Trees, program: &Path) -> Result<SocketAddr
     let state = dir.join("running.json");
     let running: Option<Running> =
         std::fs::read_to_string(&state).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let archives: Vec<_> = Suite::ALL.iter().flat_map(|suite| sources::for_suite(*suite)).collect();
+    let upstream = sources::machine_proxy();
+    let wanted = |port: u16| config(&dir, port, upstream.as_deref(), &archives);
+    let conf = dir.join("conf/acng.conf");
+    let last = running.as_ref().map(|running| running.port);
     if let Some(running) = running
         && running.process.is_alive()
+        && std::fs::read_to_string(&conf).is_ok_and(|text| text == wanted(running.port))
         && answers(running.port)
     {
         return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, running.port)));
@@ -58,12 +76,14 @@ pub fn ensure(store: &Store, trees: &Trees, program: &Path) -> Result<SocketAddr
     for part in ["cache", "log", "conf"] {
         make_dir(&dir.join(part))?;
     }
-    let free = PORTS.into_iter().find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    // The last port first: relays of labs that are up lead there.
+    let free =
+        last.into_iter().chain(PORTS).find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
     let port = free.ok_or_else(|| Error::Machine {
         what: format!("no loopback port from {} to {} is free", PORTS.start(), PORTS.end()),
         hint: "stop what listens there".into(),
     })?;
-    write_file(&dir.join("conf/acng.conf"), &config(&dir, port, sources::machine_proxy().as_deref()))?;
+    write_file(&conf, &wanted(port))?;
     let args = ["apt-cacher-ng".into(), "-c".into(), dir.join("conf").into_os_string()];
     let log = dir.join("log/output");
     let pid = background::launch(program, &group(store), &args, &log)?;
@@ -105,9 +125,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_listens_on_loopback_only() {
-        let text = config(Path::new("/x/proxy"), 3142, Some("http://proxy.example:8080"));
+    fn it_listens_on_loopback_and_fetches_from_the_archives_only() {
+        let source =
+            |uri: &str, suite: &str| Source { uri: uri.into(), suite: suite.into(), components: vec![] };
+        let sources = [
+            source("https://m.example/debian", "a"),
+            source("http://s.example/s", "a"),
+            source("http://s.example/s", "b"),
+        ];
+        let text = config(Path::new("/x/proxy"), 3142, Some("http://proxy.example:8080"), &sources);
         assert!(text.contains("BindAddress: 127.0.0.1\n") && text.contains("Port: 3142\n"), "{text}");
-        assert!(text.ends_with("Proxy: http://proxy.example:8080\n"), "{text}");
+        assert!(
+            text.ends_with(
+                "ForceManaged: 1\nRemap-archive0: http://m.example/debian ; https://m.example/debian\n\
+             Remap-archive1: http://s.example/s ; http://s.example/s\nProxy: http://proxy.example:8080\n"
+            ),
+            "{text}"
+        );
     }
 }

@@ -22,13 +22,18 @@ impl Source {
         format!("deb {} {} {}", self.uri, self.suite, self.components.join(" "))
     }
 
-    /// As a stanza for hosts. They reach archives only through the proxy, and apt-cacher-ng fetches by https what is
-    /// asked of it as `http://HTTPS///`.
-    pub fn stanza(&self) -> String {
-        let uri = match self.uri.strip_prefix("https://") {
-            Some(rest) => format!("http://HTTPS///{rest}"),
+    /// The address by which hosts ask the proxy for it: always plain http, because it is the proxy that talks to the
+    /// archive, and signatures are checked either way.
+    pub fn host_uri(&self) -> String {
+        match self.uri.strip_prefix("https://") {
+            Some(rest) => format!("http://{rest}"),
             None => self.uri.clone(),
-        };
+        }
+    }
+
+    /// As a stanza for hosts.
+    pub fn stanza(&self) -> String {
+        let uri = self.host_uri();
         format!(
             "Types: deb\nURIs: {uri}\nSuites: {}\nComponents: {}\nSigned-By: {KEYRING}\n",
             self.suite,
@@ -210,6 +215,6 @@ mod tests {
             suite: "trixie".into(),
             components: vec!["main".into()],
         };
-        assert!(source.stanza().contains("URIs: http://HTTPS///m.example/d\n"));
+        assert!(source.stanza().contains("URIs: http://m.example/d\n"));
     }
 }

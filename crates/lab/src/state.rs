@@ -23,6 +23,9 @@ pub enum Suite {
 }
 
 impl Suite {
+    /// All of them, oldest first.
+    pub const ALL: [Self; 2] = [Self::Bookworm, Self::Trixie];
+
     /// Its code name, as in a sources list.
     pub fn as_str(self) -> &'static str {
         match self {

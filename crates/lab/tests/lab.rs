@@ -85,6 +85,22 @@ fn two_labs_stand_side_by_side_and_install_packages() {
     assert!(a.rootfs_path().join("usr/bin/tree").exists());
     assert!(!one.host("h2").unwrap().rootfs_path().join("usr/bin/tree").exists());
 
+    // The proxy fetches from the archives and from nowhere else, not even from the machine itself.
+    let ask = |url: &str| {
+        let gateway =
+            format!("exec 3<>/dev/tcp/{}/3142; printf 'GET {url} HTTP/1.0\\r\\n\\r\\n' >&3; head -1 <&3", {
+                let address = a.address().octets();
+                format!("{}.{}.{}.1", address[0], address[1], address[2])
+            });
+        String::from_utf8(a.exec(&["bash", "-c", &gateway]).unwrap().stdout).unwrap()
+    };
+    let archive =
+        a.sh("grep -h URIs: /etc/apt/sources.list.d/debian.sources | head -1 | cut -d' ' -f2").unwrap();
+    assert!(ask(&format!("{}/dists/bookworm/InRelease", archive.trim())).contains(" 200 "));
+    for url in ["http://127.0.0.1:22/x.deb", "http://192.0.2.1/debian/x.deb", "http://localhost/etc/passwd"] {
+        assert!(ask(url).contains(" 403 "), "{url}: {}", ask(url));
+    }
+
     let (path, other) = (one.path().to_owned(), two.path().to_owned());
     one.down().unwrap();
     assert!(!path.exists() && other.exists());

@@ -132,3 +132,41 @@ fn an_up_that_was_killed_anywhere_is_removed_whole() {
         assert!(mine.is_empty(), "after {wait} ms: {mine:#?}");
     }
 }
+
+/// A state directory of its own, with nothing in it.
+struct Root(std::path::PathBuf);
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let _ = debark().args(["lab", "down", "--all"]).env("DEBARK_LAB_DIR", &self.0).output();
+        // Never into what may still be mounted there.
+        let _ = Command::new("rm").args(["-rf", "--one-file-system"]).arg(&self.0).output();
+    }
+}
+
+#[test]
+fn an_up_that_was_killed_while_it_made_the_base_system_leaves_no_process_and_no_mount() {
+    let root = Root(format!("/var/tmp/debark-cli-lab-{}", std::process::id()).into());
+    let lab = |words: &[&str]| {
+        let mut command = debark();
+        command.arg("lab").args(words).env("DEBARK_LAB_DIR", &root.0);
+        command
+    };
+    let mut up = lab(&["up", "1"]).stderr(Stdio::null()).spawn().unwrap();
+    // Far enough for mmdebstrap to have mounted and to be unpacking.
+    std::thread::sleep(Duration::from_secs(6));
+    up.kill().unwrap();
+    up.wait().unwrap();
+    assert!(lab(&["down"]).status().unwrap().success());
+    let here = root.0.to_string_lossy().into_owned();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&here), "{mounts}");
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).replace('\0', " ");
+        assert!(!words.contains(&here), "{words}");
+    }
+    // The next one is not disturbed by what that left.
+    let output = lab(&["up", "1"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}

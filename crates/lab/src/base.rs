@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::mount::UnmountFlags;
 use sha2::{Digest as _, Sha256};
 
 use crate::background;
@@ -89,7 +90,9 @@ impl Recipe {
 
     /// The command that makes it in `target`, which must not exist.
     fn command(&self, target: &Path) -> Cmd {
-        let mut cmd = Cmd::new("mmdebstrap")
+        // It mounts the machine's /proc and /sys inside: in a namespace of its own, those go with its last process.
+        let mut cmd = Cmd::new("unshare")
+            .args(["--mount", "--propagation=private", "mmdebstrap"])
             .args(["--quiet", "--mode=root", "--variant=minbase", "--format=directory"])
             .arg(format!("--include={}", self.packages.join(",")))
             // Nothing of it outlives a crash: a half-made base is thrown away.
@@ -176,8 +179,10 @@ fn is_fresh(base: &Path) -> bool {
     age < MAX_AGE
 }
 
-/// Removes a tree, including files that a play has made immutable; fine if it is not there.
+/// Removes a tree, including files that a play has made immutable; fine if it is not there. What is mounted in it is
+/// unmounted first, never entered: it may be the machine's own.
 pub fn remove_tree(path: &Path) -> Result<()> {
+    unmount_below(path)?;
     let gone = |result: std::io::Result<()>| match result {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,
@@ -188,6 +193,38 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     // Some of the tree may not carry attributes at all (device nodes): what counts is the second attempt.
     let _ = Cmd::new("chattr").args(["-R", "-f", "-i", "-a"]).arg(path).output();
     gone(fs::remove_dir_all(path)).map_err(Error::file("remove", path))
+}
+
+fn unmount_below(path: &Path) -> Result<()> {
+    let table = Path::new("/proc/self/mountinfo");
+    let text = fs::read_to_string(table).map_err(Error::file("read", table))?;
+    // Later mounts cover or sit in earlier ones.
+    for point in mounts_below(&text, path).into_iter().rev() {
+        rustix::mount::unmount(&point, UnmountFlags::DETACH).map_err(Error::errno("unmount", &point))?;
+    }
+    Ok(())
+}
+
+/// The mount points at a path and below, in the order in which they were mounted.
+fn mounts_below(mountinfo: &str, path: &Path) -> Vec<PathBuf> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+    points.map(unescape).filter(|point| point.starts_with(path)).collect()
+}
+
+/// Mount points have blanks and backslashes as three octal digits (proc_pid_mountinfo(5)).
+fn unescape(text: &str) -> PathBuf {
+    let mut parts = text.split('\\');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                plain.push(char::from(byte));
+                plain.push_str(part.get(3..).unwrap_or_default());
+            }
+            None => plain.push_str(part),
+        }
+    }
+    PathBuf::from(plain)
 }
 
 #[cfg(test)]
@@ -218,11 +255,9 @@ mod tests {
     fn the_command_is_this() {
         let cmd = recipe(&["python3"]).command(Path::new("/x/rootfs"));
         let words: Vec<_> = cmd.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        assert_eq!(
-            words[..5],
-            ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory"]
-        );
-        assert!(words[5].contains("openssh-server") && words[5].contains("python3"));
+        assert_eq!(words[..4], ["unshare", "--mount", "--propagation=private", "mmdebstrap"]);
+        assert_eq!(words[4..8], ["--quiet", "--mode=root", "--variant=minbase", "--format=directory"]);
+        assert!(words[8].contains("openssh-server") && words[8].contains("python3"));
         assert_eq!(
             words[words.len() - 3..],
             ["bookworm", "/x/rootfs", "deb http://mirror.example/debian bookworm main"]
@@ -235,6 +270,30 @@ mod tests {
         for name in ["--hook=x", "a,b", "", "a b"] {
             assert!(Recipe::new(Suite::Bookworm, &[name.to_owned()]).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn mounts_below_a_tree_are_found_and_no_others() {
+        let table = "1 0 0:1 / /x/root rw - proc proc rw\n2 0 0:2 / /x/root/a\\040b rw - tmpfs t rw\n\
+                     3 0 0:3 / /x/rootless rw - tmpfs t rw\n4 0 0:4 / / rw - ext4 d rw\n";
+        assert_eq!(
+            mounts_below(table, Path::new("/x/root")),
+            [Path::new("/x/root"), Path::new("/x/root/a b")]
+        );
+    }
+
+    #[test]
+    fn a_tree_is_removed_and_what_was_mounted_in_it_stays_whole() {
+        let dir = std::env::temp_dir().join(format!("debark-lab-tree-{}", std::process::id()));
+        let (tree, precious) = (dir.join("tree"), dir.join("precious"));
+        fs::create_dir_all(tree.join("mnt")).unwrap();
+        fs::create_dir_all(&precious).unwrap();
+        fs::write(precious.join("file"), "kept").unwrap();
+        rustix::mount::mount_bind(&precious, tree.join("mnt")).unwrap();
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists());
+        assert_eq!(fs::read_to_string(precious.join("file")).unwrap(), "kept");
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

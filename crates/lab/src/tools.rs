@@ -13,6 +13,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
     ("nsenter", "util-linux"),
+    ("unshare", "util-linux"),
     ("apt-config", "apt"),
 ];
 

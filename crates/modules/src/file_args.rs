@@ -49,7 +49,12 @@ impl FileArgs {
         field!("owner", &[], Kind::Str, "Name or number of the user that owns it."),
         field!("group", &[], Kind::Str, "Name or number of the group that owns it."),
         field!("attributes", &["attr"], Kind::Str, "Flags as chattr(1) takes them, after `=`, `+` or `-`."),
-        field!("unsafe_writes", &[], Kind::Bool, "Write in place where the file cannot be replaced atomically."),
+        field!(
+            "unsafe_writes",
+            &[],
+            Kind::Bool,
+            "Write in place where the file cannot be replaced atomically."
+        ),
         field!("seuser", &[], Kind::Str, "Accepted and without effect: Debian hosts run without SELinux."),
         field!("serole", &[], Kind::Str, "Accepted and without effect: Debian hosts run without SELinux."),
         field!("setype", &[], Kind::Str, "Accepted and without effect: Debian hosts run without SELinux."),
@@ -344,8 +349,11 @@ impl Attrs {
 
     /// The differences as `--diff` shows them.
     pub fn diffs(&self) -> Vec<Diff> {
-        let path = self.path.display();
-        self.changes.iter().map(|(name, before, after)| Diff::property(path, name, before, after)).collect()
+        let mut diffs = Vec::new();
+        for (name, before, after) in &self.changes {
+            diffs.push(Diff::property(self.path.display(), name, before, after));
+        }
+        diffs
     }
 
     /// What the path is like afterwards.

@@ -6,13 +6,17 @@
 pub mod accounts;
 pub mod apt;
 pub mod builtin;
+pub mod atomic;
 pub mod clock;
 pub mod command;
 pub mod dpkg;
 pub mod exec;
 pub mod facts;
+pub mod file_args;
+pub mod file_diff;
 pub mod fnmatch;
 pub mod group;
+pub mod hash;
 pub mod host;
 pub mod http;
 pub mod mode;

@@ -20,8 +20,9 @@ fn changes_owner_and_mode_and_then_is_content() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
     std::fs::write(&path, "x").unwrap();
-    let wanted =
-        args(map! { "mode" => "u=rws,g=r,o=", "owner" => "daemon", "group" => "1" }).resolve(&host()).unwrap();
+    let wanted = args(map! { "mode" => "u=rws,g=r,o=", "owner" => "daemon", "group" => "1" })
+        .resolve(&host())
+        .unwrap();
     let now = Stat::of(&path).unwrap().unwrap();
     let attrs = wanted.diff(&host(), &path, &now, true).unwrap();
     assert_eq!(attrs.changes.len(), 3);

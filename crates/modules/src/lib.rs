@@ -5,8 +5,8 @@
 
 pub mod accounts;
 pub mod apt;
-pub mod builtin;
 pub mod atomic;
+pub mod builtin;
 pub mod clock;
 pub mod command;
 pub mod dpkg;

@@ -65,6 +65,23 @@ pub fn json(state: &State, dir: &LabDir) -> Value {
     json!({"all": {"hosts": names}, "_meta": {"hostvars": vars}})
 }
 
+/// As an inventory of pyinfra, which reads Python and no INI. JSON's strings are Python's, too.
+pub fn pyinfra(state: &State, dir: &LabDir) -> String {
+    let mut text = "hosts = [\n".to_owned();
+    for (name, host) in state.in_order() {
+        let data = json!({
+            "ssh_hostname": host.address,
+            "ssh_user": "root",
+            "ssh_key": dir.key(),
+            "ssh_known_hosts_file": dir.known_hosts(),
+            "ssh_strict_host_key_checking": "yes",
+        });
+        let _ = writeln!(text, "    ({}, {data}),", json!(name));
+    }
+    text.push_str("]\n");
+    text
+}
+
 /// As an ssh_config(5) file that knows nothing but the lab's hosts.
 pub fn ssh_config(state: &State, dir: &LabDir) -> String {
     let mut text = String::new();
@@ -144,6 +161,13 @@ mod tests {
              -o GlobalKnownHostsFile=/dev/null -o IdentitiesOnly=yes -o PreferredAuthentications=publickey'\n\
              \n[web]\nh1\n"
         );
+    }
+
+    #[test]
+    fn pyinfra_gets_python() {
+        let text = pyinfra(&state(), &dir());
+        assert!(text.starts_with("hosts = [\n    (\"h1\", {\"ssh_hostname\":\"10.213.0.11\""), "{text}");
+        assert!(text.ends_with("}),\n]\n"), "{text}");
     }
 
     #[test]

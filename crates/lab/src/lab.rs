@@ -232,6 +232,11 @@ impl Lab {
         self.dir.inventory()
     }
 
+    /// Its inventory in the Python form that pyinfra reads.
+    pub fn pyinfra_inventory_path(&self) -> PathBuf {
+        self.dir.pyinfra()
+    }
+
     /// Its inventory in INI form with these groups of its hosts.
     pub fn inventory(&self, groups: &[(String, Vec<String>)]) -> Result<String> {
         Ok(inventory::ini(&self.state()?, &self.dir, groups))
@@ -299,6 +304,7 @@ impl Lab {
         write_file(&self.dir.known_hosts(), &inventory::known_hosts(state, &key))?;
         write_file(&self.dir.ssh_config(), &inventory::ssh_config(state, &self.dir))?;
         write_file(&self.dir.inventory(), &inventory::ini(state, &self.dir, &[]))?;
+        write_file(&self.dir.pyinfra(), &inventory::pyinfra(state, &self.dir))?;
         state.write(&self.dir.state())
     }
 }

@@ -167,6 +167,9 @@ impl LabDir {
     pub fn ssh_config(&self) -> PathBuf {
         self.path.join("ssh_config")
     }
+    pub fn pyinfra(&self) -> PathBuf {
+        self.path.join("pyinfra.py")
+    }
     pub fn inventory(&self) -> PathBuf {
         self.path.join("inventory.ini")
     }

@@ -29,8 +29,14 @@ macro_rules! modules {
 #[rustfmt::skip]
 static MODULES: &[Module] = modules![
     apt,
+    authorized_key,
     command,
+    getent,
     group,
+    hostname,
+    known_hosts,
+    locale_gen,
+    modprobe,
     ping,
     raw,
     script,
@@ -38,7 +44,9 @@ static MODULES: &[Module] = modules![
     service_facts,
     setup,
     shell,
+    sysctl,
     systemd as ["systemd"],
+    timezone,
     user,
 ];
 

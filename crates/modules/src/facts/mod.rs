@@ -191,7 +191,7 @@ pub fn gather(families: &[Family], filter: &[String], fact_path: &Path, host: &H
         .filter(|pattern| !pattern.is_empty())
         .collect();
     if !patterns.is_empty() {
-        facts.retain(|name, _| patterns.iter().any(|pattern| glob(pattern.as_bytes(), name.as_bytes())));
+        facts.retain(|name, _| patterns.iter().any(|pattern| crate::fnmatch::matches(pattern, name)));
     }
     Ok(facts)
 }
@@ -214,27 +214,6 @@ pub fn families_for(variable: &str) -> Option<Family> {
     ];
     let device = name == "lo" || DEVICES.iter().any(|prefix| name.starts_with(prefix));
     (device && name.len() <= 16).then_some(Family::Network)
-}
-
-/// Shell pattern match (`*`, `?`, `[...]`), as Python's fnmatch.
-pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    match pattern.split_first() {
-        None => text.is_empty(),
-        Some((b'*', rest)) => (0..=text.len()).any(|skip| text.get(skip..).is_some_and(|t| glob(rest, t))),
-        Some((b'?', rest)) => text.split_first().is_some_and(|(_, tail)| glob(rest, tail)),
-        Some((b'[', rest)) if rest.iter().skip(1).any(|b| *b == b']') => {
-            let Some((first, tail)) = text.split_first() else { return false };
-            let end = rest.iter().skip(1).position(|b| *b == b']').map_or(0, |at| at + 1);
-            let (set, after) = rest.split_at(end);
-            let (negated, set) = set.strip_prefix(b"!").map_or((false, set), |set| (true, set));
-            let within = set.contains(first)
-                || set.windows(3).any(|w| matches!(w, [low, b'-', high] if low <= first && first <= high));
-            within != negated && glob(after.get(1..).unwrap_or_default(), tail)
-        }
-        Some((byte, rest)) => {
-            text.split_first().is_some_and(|(first, tail)| first == byte && glob(rest, tail))
-        }
-    }
 }
 
 /// A small text file, trimmed; nothing if it is missing, unreadable or empty.

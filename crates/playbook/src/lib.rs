@@ -4,10 +4,13 @@
 //! are resolved, parameters are checked and files are found. Everything that is wrong is a [`Diagnostic`] with file,
 //! line, column and a hint.
 
+pub mod compile;
 pub mod diagnostic;
+pub mod keywords;
 pub mod source;
 pub mod yaml;
 
+pub use compile::{CompileOptions, Compiled, CompiledPlay, Compiler};
 pub use diagnostic::{Diagnostic, Severity};
 pub use source::{SourceMap, Span};
 pub use yaml::{Decrypt, DecryptError, Node};

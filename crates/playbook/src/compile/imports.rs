@@ -1,0 +1,231 @@
+//! `import_tasks` and `import_role`, which are resolved here, and a look into what `include_tasks` and `include_role`
+//! will bring, as far as their names are known.
+
+use std::path::{Path, PathBuf};
+
+use debark_value::{Map, Value};
+use debark_wire as wire;
+
+use super::action::Action;
+use super::context::{Ctx, Scope};
+use super::role::{RoleRef, handler_names};
+use super::spec::arg;
+use super::syntax;
+use crate::diagnostic::Diagnostic;
+use crate::source::Span;
+use crate::yaml::Node;
+
+/// Imports within imports; more is a mistake even if no file comes twice.
+const MAX_CHAIN: usize = 64;
+
+impl Ctx<'_> {
+    /// Compiles `import_tasks` or `import_role` to a block with the import's keywords.
+    pub fn import(
+        &mut self,
+        node: &Node,
+        action: &Action,
+        keywords: wire::Keywords,
+        looping: &bool,
+        scope: &Scope,
+    ) -> Option<wire::Node> {
+        let name = action.resolved.name;
+        if *looping {
+            let other = name.replace("import", "include");
+            self.report(
+                Diagnostic::error(format!("`{name}` cannot loop"))
+                    .at(action.span)
+                    .hint(format!("use `{other}`")),
+            );
+        }
+        self.checked_args(action, scope);
+        let mut inner = scope.under(&keywords);
+        if let Some(notify) = node.get("notify") {
+            inner.notify = self.notify(notify);
+        }
+        let block = if name == "import_tasks" {
+            let (file, span) = self.static_name(action, &["file", "_raw_params"], &inner)?;
+            let path = self.find_tasks(&file, span, &inner)?;
+            let inner = self.enter(&path, span, &inner)?;
+            self.task_file(&path, span, &inner)
+        } else {
+            let (role, span) = self.static_name(action, &["name", "role", "_raw_params"], &inner)?;
+            if scope.handlers {
+                self.error(action.span, "`import_role` cannot be a handler");
+                return None;
+            }
+            let mut reference = RoleRef::new(role, span);
+            reference.params = keywords.vars.clone();
+            reference.from_imports = true;
+            reference.read_options(self, &action.args, &inner);
+            return self.role_block(&reference, keywords, node.span, &inner);
+        };
+        if block.is_empty() {
+            return None;
+        }
+        Some(wire::Node::Block(Box::new(wire::Block {
+            span: self.span(node.span),
+            keywords,
+            role: scope.role,
+            block,
+            ..wire::Block::default()
+        })))
+    }
+
+    /// The import's name, rendered by variables that are known without a host.
+    fn static_name(&mut self, action: &Action, names: &[&str], scope: &Scope) -> Option<(String, Span)> {
+        let module = action.resolved.name;
+        let Some((_, node)) = arg(&action.args, names) else {
+            self.error(
+                action.span,
+                format!("`{module}` names no {}", names.first().copied().unwrap_or("file")),
+            );
+            return None;
+        };
+        let Ok(text) = node.to_value().to_text() else {
+            self.error(node.span, format!("`{module}` wants a name, got {}", node.describe()));
+            return None;
+        };
+        match syntax::render_static(text.trim(), &scope.vars) {
+            Some(name) if !name.is_empty() => Some((name, node.span)),
+            _ => {
+                let other = module.replace("import", "include");
+                self.report(
+                    Diagnostic::error(format!("the name `{text}` is not known before the run"))
+                        .at(node.span)
+                        .hint(format!(
+                            "an import may use variables of the play and `-e` only; use `{other}` for others"
+                        )),
+                );
+                None
+            }
+        }
+    }
+
+    /// The scope within an import; an error if the file imports itself.
+    pub fn enter(&mut self, path: &Path, span: Span, scope: &Scope) -> Option<Scope> {
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let again = scope.chain.iter().position(|(other, _)| *other == canonical);
+        if again.is_some() || scope.chain.len() >= MAX_CHAIN {
+            let mut error = Diagnostic::error(format!("{} imports itself", path.display())).at(span);
+            for (_, via) in scope.chain.iter().skip(again.unwrap_or(0) + 1).take(5) {
+                error = error.related(*via, "by way of this");
+            }
+            self.report(error.hint("use `include_tasks` with a condition if it is meant to repeat"));
+            return None;
+        }
+        let mut inner = scope.clone();
+        inner.chain.push((canonical, span));
+        Some(inner)
+    }
+
+    /// Where a file of tasks is: beside the file that names it, in the role, beside the playbook.
+    pub fn find_tasks(&mut self, file: &str, span: Span, scope: &Scope) -> Option<PathBuf> {
+        let kind = if scope.handlers { "handlers" } else { "tasks" };
+        match self.compiler.find_tasks(file, kind, scope, &self.playbook_dir) {
+            Ok(path) => Some(path),
+            Err(tried) => {
+                self.report(
+                    Diagnostic::error(format!("there is no file `{file}` to take tasks from"))
+                        .at(span)
+                        .hint(format!("looked for {}", tried.join(", "))),
+                );
+                None
+            }
+        }
+    }
+
+    /// `include_tasks` with a known name: what is wrong in there is reported now, and facts that it mentions are
+    /// gathered. The tasks themselves come at run time.
+    pub fn look_into_tasks(&mut self, action: &Action, args: &Map, scope: &Scope) {
+        let Some((_, node)) = arg(&action.args, &["file", "_raw_params"]) else {
+            if action.template.is_none() {
+                self.error(action.span, "`include_tasks` names no file");
+            }
+            return;
+        };
+        self.check_apply(action);
+        let name = args.get("file").and_then(Value::as_str).map(str::to_owned);
+        let Some(name) = name.filter(|name| !syntax::is_template(name)) else {
+            self.unknown_include();
+            return;
+        };
+        let Some(path) = self.find_tasks(name.trim(), node.span, scope) else { return };
+        if self.seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
+            let mut inner = scope.clone();
+            inner.chain.clear();
+            self.aside(|ctx| drop(ctx.task_file(&path, node.span, &inner)));
+        }
+    }
+
+    /// The same for `include_role`.
+    pub fn look_into_role(&mut self, action: &Action, args: &Map, scope: &Scope) {
+        let Some((_, node)) = arg(&action.args, &["name", "role", "_raw_params"]) else {
+            if action.template.is_none() {
+                self.error(action.span, "`include_role` names no role");
+            }
+            return;
+        };
+        self.check_apply(action);
+        if scope.handlers {
+            self.error(action.span, "`include_role` cannot be a handler");
+        }
+        let name = args.get("name").or_else(|| args.get("role")).and_then(Value::as_str).map(str::to_owned);
+        let dynamic = args.iter().any(|(_, value)| syntax::has_template(value));
+        let Some(name) = name.filter(|_| !dynamic) else {
+            self.unknown_include();
+            return;
+        };
+        let mut reference = RoleRef::new(name, node.span);
+        reference.read_options(self, &action.args, scope);
+        let key = PathBuf::from(format!("role:{}", reference.identity()));
+        if self.seen.insert(key) {
+            let mut inner = scope.clone();
+            inner.chain.clear();
+            self.aside(|ctx| drop(ctx.role_block(&reference, wire::Keywords::default(), node.span, &inner)));
+        }
+    }
+
+    /// Compiles something only to learn what is wrong with it and what it mentions.
+    fn aside(&mut self, look: impl FnOnce(&mut Self)) {
+        let next_task = self.next_task;
+        let (roles, handlers, role_handlers) =
+            (self.roles.len(), self.handlers.len(), self.role_handlers.len());
+        let ran = self.ran.clone();
+        look(self);
+        // Its handlers exist by the time that anything notifies them.
+        for node in self.handlers.iter().skip(handlers).chain(self.role_handlers.iter().skip(role_handlers)) {
+            handler_names(node, &self.roles, self.base.role, &mut self.later_handlers);
+        }
+        self.next_task = next_task;
+        self.roles.truncate(roles);
+        self.handlers.truncate(handlers);
+        self.role_handlers.truncate(role_handlers);
+        self.ran = ran;
+        self.prefetch.forget_roles(self.base.role + roles as u32);
+    }
+
+    fn unknown_include(&mut self) {
+        self.mentions.all();
+        self.open_handlers = true;
+    }
+
+    fn check_apply(&mut self, action: &Action) {
+        let Some((_, apply)) = arg(&action.args, &["apply"]) else { return };
+        let Some(entries) = apply.as_map() else {
+            if !apply.is_null() && !apply.as_str().is_some_and(syntax::is_template) {
+                self.error(
+                    apply.span,
+                    format!("`apply` wants a mapping of keywords, got {}", apply.describe()),
+                );
+            }
+            return;
+        };
+        let level = crate::keywords::on::BLOCK | crate::keywords::on::TASK;
+        for (key, _) in entries {
+            if crate::keywords::find(&key.name, level).is_none() {
+                self.unknown_key("`apply`", key, level);
+            }
+        }
+        drop(self.keywords(entries, level));
+    }
+}

@@ -1,0 +1,189 @@
+//! From playbooks to compiled plays.
+//!
+//! [`Compiler`] holds what a whole run shares: sources, options, found files. It is asked once for the plays and
+//! then, while hosts run them, for what they include by computed names. All of it works on `&self`, as many hosts
+//! ask at the same time.
+
+mod action;
+mod actions;
+mod block;
+mod context;
+mod files;
+mod imports;
+mod keyword;
+mod mentions;
+mod play;
+mod prefetch;
+mod role;
+mod runtime;
+mod spec;
+mod start;
+mod syntax;
+mod tags;
+mod task;
+mod words;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use debark_value::{Map, Value};
+use debark_wire::Play;
+
+pub use mentions::Mentions;
+pub use runtime::Asking;
+pub use tags::Selection;
+
+use crate::diagnostic::Diagnostic;
+use crate::source::{SourceMap, Span};
+use crate::yaml::Decrypt;
+
+/// What a run asks for.
+#[derive(Debug, Clone, Default)]
+pub struct CompileOptions {
+    /// `--tags` and `--skip-tags`.
+    pub selection: Selection,
+    /// `--start-at-task`: a task's name, also with `*`.
+    pub start_at_task: Option<String>,
+    /// `-e`.
+    pub extra_vars: Map,
+    /// Where roles are looked for besides `roles/` beside the playbook: see [`roles_path`].
+    pub roles_path: Vec<PathBuf>,
+    /// `--force-handlers`.
+    pub force_handlers: bool,
+}
+
+/// The directories that `ANSIBLE_ROLES_PATH` or else `roles_path` in `ansible.cfg` names, or else the usual ones.
+pub fn roles_path() -> Vec<PathBuf> {
+    files::roles_path()
+}
+
+/// A compiled play and what the controller itself needs of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompiledPlay {
+    /// What hosts get.
+    pub play: Play,
+    /// Where it is.
+    pub span: Span,
+    /// Host patterns, to be joined by `:`; may hold templates.
+    pub hosts: Vec<String>,
+    /// `serial`: sizes of batches, the last one repeated; numbers, percentages or templates. Empty: all at once.
+    pub serial: Vec<Value>,
+    /// `order`.
+    pub order: Option<Value>,
+    /// `strategy`.
+    pub strategy: Option<Value>,
+    /// `max_fail_percentage`.
+    pub max_fail_percentage: Option<Value>,
+    /// `any_errors_fatal` of the play.
+    pub any_errors_fatal: Option<Value>,
+    /// `vars` of the play (and of the imports around it).
+    pub vars: Map,
+    /// `vars_files` in order.
+    pub vars_files: Vec<VarsFile>,
+    /// `vars_prompt` in order.
+    pub vars_prompt: Vec<Prompt>,
+    /// `gather_timeout` in seconds.
+    pub gather_timeout: Option<Value>,
+    /// Directory of the playbook file.
+    pub playbook_dir: PathBuf,
+    /// Names of the roles in `roles`, in order.
+    pub role_names: Vec<String>,
+}
+
+/// An entry of `vars_files`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VarsFile {
+    /// Where it is named.
+    pub span: Span,
+    /// Candidates; the first that exists counts. May hold templates.
+    pub candidates: Vec<String>,
+    /// Its variables, if its name is without templates: it was read already.
+    pub loaded: Option<Map>,
+}
+
+/// An entry of `vars_prompt`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompt {
+    /// The variable.
+    pub name: String,
+    /// What to show.
+    pub prompt: String,
+    /// What counts if nothing is typed.
+    pub default: Option<Value>,
+    /// Whether what is typed stays hidden (the default).
+    pub private: bool,
+    /// Whether it must be typed twice.
+    pub confirm: bool,
+    /// Hash to store instead (`sha512_crypt`).
+    pub encrypt: Option<String>,
+    /// Salt for it.
+    pub salt: Option<String>,
+    /// Length of a random salt.
+    pub salt_size: Option<i64>,
+    /// Whether it may hold template text that is not rendered.
+    pub unsafe_: bool,
+}
+
+/// What [`Compiler::compile`] yields.
+#[derive(Debug, Default)]
+pub struct Compiled {
+    /// The plays in order.
+    pub plays: Vec<CompiledPlay>,
+    /// What does not prevent a run.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Compiles playbooks, and later what they include.
+pub struct Compiler {
+    sources: Arc<SourceMap>,
+    vault: Arc<dyn Decrypt>,
+    options: CompileOptions,
+    store: files::Store,
+}
+
+impl Compiler {
+    /// A compiler for one run.
+    pub fn new(sources: Arc<SourceMap>, vault: Arc<dyn Decrypt>, options: CompileOptions) -> Self {
+        Self { sources, vault, options, store: files::Store::default() }
+    }
+
+    /// The files that were read so far.
+    pub fn sources(&self) -> &SourceMap {
+        &self.sources
+    }
+
+    /// The options.
+    pub fn options(&self) -> &CompileOptions {
+        &self.options
+    }
+
+    /// Compiles playbooks, one after the other.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, warnings included.
+    pub fn compile(&self, paths: &[PathBuf]) -> Result<Compiled, Vec<Diagnostic>> {
+        play::compile(self, paths)
+    }
+
+    /// Reads a file of variables, decrypting it if need be.
+    ///
+    /// # Errors
+    /// It cannot be read, is no YAML, or is no mapping.
+    pub fn vars_file(&self, path: &Path) -> Result<(Map, Vec<Diagnostic>), Diagnostic> {
+        let (file, parsed) = crate::yaml::load(&self.sources, path, &*self.vault)?;
+        let (node, warnings) = parsed.single()?;
+        match node {
+            None => Ok((Map::new(), warnings)),
+            Some(node) if node.is_null() => Ok((Map::new(), warnings)),
+            Some(node) if node.as_map().is_some() => Ok((node.to_map(), warnings)),
+            Some(node) => {
+                Err(Diagnostic::error(format!("a file of variables is a mapping, got {}", node.describe()))
+                    .at(Span { file, ..node.span })
+                    .hint("write `name: value`"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+use super::*;
+
+macro_rules! wrong {
+    ($($name:ident: $text:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            insta::assert_snapshot!(site($text).wrong());
+        }
+    )*};
+}
+
+wrong! {
+    unknown_play_keyword: "- hosts: all\n  taks: []\n";
+    unknown_task_keyword: "- hosts: all\n  tasks:\n    - ping:\n      regster: x\n";
+    keyword_at_the_wrong_level: "- hosts: all\n  tasks:\n    - ping:\n      serial: 1\n";
+    unknown_module: "- hosts: all\n  tasks:\n    - name: x\n      pingg:\n";
+    two_modules: "- hosts: all\n  tasks:\n    - ping:\n      debug: msg=x\n";
+    no_module: "- hosts: all\n  tasks:\n    - name: nothing\n";
+    unknown_parameter: "- hosts: all\n  tasks:\n    - ping: {dat: x}\n";
+    keyword_indented_too_far: "- hosts: all\n  tasks:\n    - ping:\n        register: x\n";
+    bad_boolean: "- hosts: all\n  become: maybe\n  tasks: []\n";
+    tasks_that_are_a_mapping: "- hosts: all\n  tasks:\n    ping:\n";
+    task_that_is_text: "- hosts: all\n  tasks:\n    - ping\n";
+    play_without_hosts: "- ping:\n";
+    playbook_that_is_a_mapping: "hosts: all\ntasks: []\n";
+    empty_playbook: "# nothing\n";
+    unknown_handler: "- hosts: all\n  tasks:\n    - ping:\n      notify: restrat\n  handlers:\n    - {name: restart, ping: }\n";
+    missing_import: "- hosts: all\n  tasks:\n    - import_tasks: gone.yml\n";
+    missing_include: "- hosts: all\n  tasks:\n    - include_tasks: gone.yml\n";
+    missing_role: "- hosts: all\n  roles: [gone]\n";
+    collection_role: "- hosts: all\n  roles: [a.b.c]\n";
+    import_by_a_fact: "- hosts: all\n  tasks:\n    - import_tasks: '{{ ansible_os_family }}.yml'\n";
+    looped_import: "- hosts: all\n  tasks:\n    - import_tasks: x.yml\n      loop: [1]\n";
+    loop_over_a_bare_name: "- hosts: all\n  tasks:\n    - ping:\n      loop: things\n";
+    unknown_with: "- hosts: all\n  tasks:\n    - ping:\n      with_item: [1]\n";
+    bad_register: "- hosts: all\n  tasks:\n    - ping:\n      register: '{{ x }}'\n";
+    bad_variable_name: "- hosts: all\n  vars: {a-b: 1}\n  tasks: []\n";
+    unknown_meta: "- hosts: all\n  tasks:\n    - meta: flush_handler\n";
+    free_text_for_a_module: "- hosts: all\n  tasks:\n    - ping: hello there\n";
+    open_quote_in_parameters: "- hosts: all\n  tasks:\n    - debug: msg='x\n";
+    block_as_handler: "- hosts: all\n  tasks: []\n  handlers:\n    - block: [{ping: }]\n";
+    rescue_without_block: "- hosts: all\n  tasks:\n    - rescue: [{ping: }]\n";
+    legacy_include: "- hosts: all\n  tasks:\n    - include: x.yml\n";
+    several_at_once: "- hosts: all\n  tasks:\n    - pingg:\n    - ping: {x: 1}\n    - debug: msg=x\n      wehn: y\n";
+}
+
+#[test]
+fn an_import_of_itself() {
+    let project = Project::new(&[
+        ("site.yml", "- hosts: all\n  tasks:\n    - import_tasks: a.yml\n"),
+        ("a.yml", "- import_tasks: b.yml\n"),
+        ("b.yml", "- import_tasks: a.yml\n"),
+    ]);
+    insta::assert_snapshot!(project.wrong());
+}
+
+#[test]
+fn a_playbook_that_imports_itself() {
+    insta::assert_snapshot!(site("- import_playbook: site.yml\n").wrong());
+}
+
+#[test]
+fn roles_that_need_each_other() {
+    let project = Project::new(&[
+        ("site.yml", "- hosts: all\n  roles: [a]\n"),
+        ("roles/a/meta/main.yml", "dependencies: [b]\n"),
+        ("roles/b/meta/main.yml", "dependencies: [a]\n"),
+    ]);
+    insta::assert_snapshot!(project.wrong());
+}
+
+#[test]
+fn a_missing_file_of_a_role() {
+    let project = Project::new(&[
+        ("site.yml", "- hosts: all\n  tasks:\n    - import_role: {name: web, tasks_from: instal}\n"),
+        ("roles/web/tasks/install.yml", "[]\n"),
+    ]);
+    insta::assert_snapshot!(project.wrong());
+}
+
+#[test]
+fn an_include_that_includes_itself_is_fine() {
+    let project = Project::new(&[
+        ("site.yml", "- hosts: all\n  tasks:\n    - include_tasks: a.yml\n"),
+        ("a.yml", "- include_tasks: a.yml\n  when: false\n"),
+    ]);
+    assert_eq!(names(&project.compile()[0].play.tasks), ["include_tasks"]);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn never_panics(text in "(- |hosts: |tasks:|block:|ping:|when: |loop: |roles: |: |\n|  |    |\\{\\{|\\}\\}|'|[a-z]|\\[|\\]|,){0,40}") {
+        let project = site(&text);
+        drop(project.compiler().compile(&[project.path("site.yml")]));
+    }
+}

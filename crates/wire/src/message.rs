@@ -473,6 +473,8 @@ pub struct Invocation {
     pub role_path: Option<String>,
     /// `no_log`.
     pub no_log: bool,
+    /// Something else changed the host since: cached state must be read again.
+    pub fresh: bool,
 }
 
 /// How to act as another user.

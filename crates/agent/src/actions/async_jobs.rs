@@ -1,0 +1,189 @@
+//! `async` with `poll: 0`, and `async_status`: calls that go on when the task is over.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use debark_expr::Scope;
+use debark_modules::Host;
+use debark_modules::upstream::NoUpstream;
+use debark_value::{Map, Value, map};
+use debark_wire::{Invocation, Outcome};
+
+use super::{Call, ok};
+use crate::invoke::{failed, invoke};
+use crate::run::Running;
+use crate::task::{Doing, Done};
+
+/// Where results lie: below the home directory, as with Ansible, or where there is none in `/var/tmp`.
+fn directory() -> PathBuf {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let uid = rustix::process::geteuid().as_raw();
+    home.map_or_else(|| format!("/var/tmp/debark-async-{uid}").into(), |home| home.join(".ansible_async"))
+}
+
+/// Starts a call in the background if the task says so; `None` if it does not.
+pub fn start(running: &Running, doing: &Doing, invocation: &Invocation, scope: &Scope) -> Option<Done> {
+    let seconds = match running.number(&doing.task.async_seconds, "async", scope) {
+        Ok(seconds) => seconds.filter(|seconds| *seconds > 0.0)?,
+        Err(why) => return Some(Done::failed(why, None)),
+    };
+    let poll = match running.number(&doing.task.poll, "poll", scope) {
+        Ok(poll) => poll.unwrap_or(15.0),
+        Err(why) => return Some(Done::failed(why, None)),
+    };
+    if invocation.check {
+        return None;
+    }
+    if let Err(why) = running.gate(doing.task.id) {
+        return Some(Done::failed(why, None));
+    }
+    let started =
+        launch(invocation, seconds).map_err(|e| format!("cannot start a job in the background: {e}"));
+    let (id, path) = match started {
+        Ok(started) => started,
+        Err(why) => return Some(Done::failed(why, None)),
+    };
+    running.on.link.flush();
+    if poll > 0.0 {
+        return Some(follow(&path, poll, seconds));
+    }
+    let result = map! {
+        "ansible_job_id" => id, "started" => 1, "finished" => 0,
+        "results_file" => path.to_string_lossy().into_owned(), "changed" => true,
+    };
+    Some(ok(result, true))
+}
+
+fn launch(invocation: &Invocation, seconds: f64) -> std::io::Result<(String, PathBuf)> {
+    let dir = directory();
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let id = format!("j{}.{}", now.as_nanos(), std::process::id());
+    let path = dir.join(&id);
+    let first = debark_value::to_json_string(&Value::from(
+        map! { "started" => 1, "finished" => 0, "ansible_job_id" => id.as_str() },
+    ));
+    write(&path, &first)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("--async").arg(&path).arg(format!("{}", seconds.ceil() as u64));
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .current_dir("/");
+    let mut child = command.spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        let bytes = debark_wire::encode(invocation).map_err(std::io::Error::other)?;
+        input.write_all(&bytes)?;
+    }
+    // Nobody waits for it: it belongs to init when this agent ends.
+    Ok((id, path))
+}
+
+/// Replaces the file at once, so that a reader never sees half a result.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&new, path)
+}
+
+fn read(path: &Path) -> Result<Map, String> {
+    let text = fs::read_to_string(path).map_err(|_| format!("could not find job {}", path.display()))?;
+    let json =
+        serde_json::from_str(&text).map_err(|e| format!("{} is not a job's result: {e}", path.display()))?;
+    debark_value::from_json(json)
+        .as_map()
+        .cloned()
+        .ok_or_else(|| format!("{} is not a job's result", path.display()))
+}
+
+fn follow(path: &Path, poll: f64, seconds: f64) -> Done {
+    let deadline = std::time::Instant::now() + Duration::from_secs_f64(seconds + 5.0);
+    // The first looks come quickly: most jobs are short, and `poll` is a bound, not a wish.
+    let mut pause = 0.05;
+    loop {
+        match read(path) {
+            Ok(result) if result.get("finished").is_some_and(Value::truthy) => {
+                let _ = fs::remove_file(path);
+                return outcome(result);
+            }
+            Ok(_) if std::time::Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_secs_f64(pause))
+            }
+            Ok(_) => return Done::failed(format!("the job did not end within {seconds} s"), None),
+            Err(why) => return Done::failed(why, None),
+        }
+        pause = (pause * 2.0).min(poll);
+    }
+}
+
+fn outcome(result: Map) -> Done {
+    let flag = |name: &str| result.get(name).is_some_and(Value::truthy);
+    let (failed, changed) = (flag("failed"), flag("changed"));
+    Done::of(Outcome { failed, changed, result, ..Outcome::default() })
+}
+
+/// `async_status`: what became of a job.
+pub fn status(call: &Call) -> Result<Done, String> {
+    let id = call.text("jid").ok_or("async_status needs the parameter `jid`")?;
+    if id.is_empty() || id.contains('/') || id.contains("..") {
+        return Err(format!("`{id}` is no job id"));
+    }
+    let path = directory().join(&id);
+    if call.text("mode").as_deref() == Some("cleanup") {
+        let _ = fs::remove_file(&path);
+        return Ok(ok(
+            map! { "changed" => true, "ansible_job_id" => id.as_str(), "erased" => path.to_string_lossy().into_owned() },
+            true,
+        ));
+    }
+    let mut result = read(&path)?;
+    result.insert("ansible_job_id".into(), id.as_str().into());
+    result.entry("started".into()).or_insert(Value::Int(1));
+    result.insert("results_file".into(), path.to_string_lossy().into_owned().into());
+    Ok(outcome(result))
+}
+
+/// The other side of [`start`]: runs the call from standard input and writes down what came of it.
+pub fn async_job() {
+    let mut args = std::env::args().skip(2);
+    let (Some(path), Some(seconds)) = (args.next().map(PathBuf::from), args.next()) else { return };
+    let mut bytes = Vec::new();
+    if std::io::stdin().read_to_end(&mut bytes).is_err() {
+        return;
+    }
+    let Ok(mut invocation) = debark_wire::decode::<Invocation>(&bytes) else { return };
+    invocation.timeout = seconds.parse().ok();
+    // Whoever waits for the session must not wait for the job.
+    let _ = rustix::process::setsid();
+    let outcome = if let Some(become_) = invocation.become_.clone() {
+        let remote = offline();
+        crate::worker::Worker::start(Some(&become_), None)
+            .and_then(|mut worker| worker.run(&invocation, &remote, &|| Ok(())))
+            .unwrap_or_else(|why| failed(why, None, Map::new()))
+    } else {
+        invoke(&Host::new(std::rc::Rc::new(NoUpstream)), &invocation, &|| Ok(()))
+    };
+    let mut result = outcome.result;
+    result.insert("finished".into(), 1.into());
+    result.insert("started".into(), 1.into());
+    result.insert("failed".into(), outcome.failed.into());
+    if let Some(id) = path.file_name() {
+        result.insert("ansible_job_id".into(), id.to_string_lossy().into_owned().into());
+    }
+    // There is nobody left to tell if it cannot be written; `async_status` will say that it never finished.
+    let _ = write(&path, &debark_value::to_json_string(&Value::from(result)));
+}
+
+/// A way to a controller that is gone: every request is refused at once.
+fn offline() -> crate::upstream::Remote {
+    let (link, _) = crate::link::Link::start(std::io::empty(), std::io::sink(), |_, _| Outcome::default());
+    crate::upstream::Remote { link, store: Default::default(), origin: Default::default() }
+}

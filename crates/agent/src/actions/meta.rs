@@ -1,0 +1,37 @@
+//! `meta`: what steers the play itself.
+
+use debark_value::map;
+
+use super::{Call, ok};
+use crate::run::Flow;
+use crate::task::Done;
+
+/// Runs a `meta` action.
+pub fn meta(call: &Call) -> Result<Done, String> {
+    let word = call.text("_raw_params").or_else(|| call.text("free_form")).unwrap_or_default();
+    let mut done = ok(map! { "changed" => false }, false);
+    done.flow = match word.as_str() {
+        "noop" | "refresh_inventory" => Flow::Next,
+        "flush_handlers" => call.running.flush_handlers(call.doing.context),
+        "end_play" | "end_host" | "end_batch" => Flow::EndPlay,
+        "end_role" if call.doing.context.role.is_some() => Flow::EndRole,
+        "end_role" => return Err("`meta: end_role` is only for tasks in a role".into()),
+        "clear_facts" => {
+            let mut state = call.running.on.state.borrow_mut();
+            state.facts.clear();
+            state.add_facts(debark_value::Map::new());
+            Flow::Next
+        }
+        "clear_host_errors" => {
+            *call.running.failure.borrow_mut() = None;
+            Flow::Next
+        }
+        // Nothing is kept open for single tasks, so only other users' workers have anything to reset.
+        "reset_connection" => {
+            *call.running.on.workers.borrow_mut() = Default::default();
+            Flow::Next
+        }
+        other => return Err(format!("there is no `meta: {other}`")),
+    };
+    Ok(done)
+}

@@ -1,0 +1,193 @@
+//! Handlers: notified by tasks, run once, in the order in which they are defined.
+
+use std::rc::Rc;
+
+use debark_value::Value;
+use debark_wire::{Event, Node, Task};
+
+use crate::context::Context;
+use crate::journal::Journal;
+use crate::run::{Flow, Running};
+
+/// A handler that notifies itself would run for ever; no sane play comes near this many rounds.
+const ROUNDS: usize = 100;
+
+/// The handlers of a play and which of them are notified.
+#[derive(Default)]
+pub struct Handlers {
+    all: Vec<Handler>,
+    /// Names the play in the host's record.
+    pub key: String,
+}
+
+struct Handler {
+    node: Rc<Node>,
+    role: Option<u32>,
+    notified: bool,
+}
+
+impl Handlers {
+    /// The handlers of a play.
+    pub fn new(nodes: Vec<Node>, key: String) -> Self {
+        let mut handlers = Self { all: Vec::new(), key };
+        handlers.extend(nodes);
+        handlers
+    }
+
+    /// Adds handlers of a dynamic include. Blocks are taken apart: each task in them is a handler of its own.
+    pub fn extend(&mut self, nodes: Vec<Node>) {
+        self.all.extend(nodes.into_iter().map(|node| {
+            let role = match &node {
+                Node::Task(task) => task.role,
+                Node::Block(block) => block.role,
+            };
+            Handler { node: Rc::new(node), role, notified: false }
+        }));
+    }
+
+    /// The names of those that are notified.
+    pub fn notified(&self) -> Vec<String> {
+        self.all.iter().filter(|h| h.notified).flat_map(|h| names(&h.node)).collect()
+    }
+
+    /// Marks what an earlier run left; yields the names that this play still has.
+    pub fn resume(&mut self, journal: &Journal, running: &Running) -> Vec<String> {
+        let left = journal.pending_of(&self.key);
+        left.into_iter().filter(|name| self.mark(name, running)).collect()
+    }
+
+    /// Marks the handlers that go by a name: listeners, or the last one defined with it. Says if there are any.
+    fn mark(&mut self, name: &str, running: &Running) -> bool {
+        let mut found = false;
+        let mut by_name = None;
+        for (index, handler) in self.all.iter_mut().enumerate() {
+            let listens =
+                tasks(&handler.node).into_iter().any(|task| task.listen.iter().any(|topic| topic == name));
+            if listens {
+                handler.notified = true;
+                found = true;
+            }
+            if names(&handler.node).iter().any(|own| is_called(own, handler.role, name, running)) {
+                by_name = Some(index);
+            }
+        }
+        if let Some(handler) = by_name.and_then(|index| self.all.get_mut(index)) {
+            handler.notified = true;
+            found = true;
+        }
+        found
+    }
+}
+
+fn tasks(node: &Node) -> Vec<&Task> {
+    match node {
+        Node::Task(task) => vec![task],
+        Node::Block(block) => block.block.iter().flat_map(tasks).collect(),
+    }
+}
+
+fn names(node: &Node) -> Vec<String> {
+    tasks(node).into_iter().map(|task| task.name.clone()).filter(|name| !name.is_empty()).collect()
+}
+
+/// Whether a handler with that name, perhaps a template, perhaps in a role, is meant.
+fn is_called(own: &str, role: Option<u32>, wanted: &str, running: &Running) -> bool {
+    if own == wanted {
+        return true;
+    }
+    let play = running.play.borrow();
+    let rendered = if debark_expr::is_template(own) {
+        let context = Context { role, ..Context::default() };
+        let scope = play.task_scope(&running.on.state.borrow(), &context, &Task::default());
+        running.on.engine.render_str(own, &scope).map_or_else(|_| own.to_owned(), |value| value.to_string())
+    } else {
+        own.to_owned()
+    };
+    rendered == wanted || play.role(role).is_some_and(|role| wanted == format!("{} : {rendered}", role.name))
+}
+
+impl Running<'_> {
+    /// Notifies what a changed task names. The record on the host is written before the task is reported.
+    ///
+    /// # Errors
+    /// A name that no handler has.
+    pub fn notify(&self, topics: &[Value]) -> Result<(), String> {
+        let names: Vec<String> = topics
+            .iter()
+            .flat_map(|topic| match topic {
+                Value::List(items) => items.iter().map(Value::to_string).collect(),
+                other => vec![other.to_string()],
+            })
+            .collect();
+        let mut handlers = self.handlers.borrow_mut();
+        let mut missing = None;
+        for name in &names {
+            if !handlers.mark(name, self) {
+                missing = Some(name.clone());
+            }
+        }
+        if !self.check() {
+            self.journal.borrow().set_pending(&handlers.key, &handlers.notified());
+        }
+        drop(handlers);
+        match missing {
+            Some(name) => Err(format!(
+                "the handler '{name}' is notified, but no handler has that name or listens to it"
+            )),
+            None => {
+                self.on.link.event(Event::Notified { handlers: names });
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs what is notified. One that fails stays notified, and so does what comes after it.
+    pub fn flush_handlers(&self, context: &Rc<Context>) -> Flow {
+        let context = Rc::new(Context { handler: true, ..(**context).clone() });
+        for _ in 0..ROUNDS {
+            let count = self.handlers.borrow().all.len();
+            let mut ran = false;
+            for index in 0..count {
+                let due = self
+                    .handlers
+                    .borrow()
+                    .all
+                    .get(index)
+                    .filter(|h| h.notified)
+                    .map(|h| (h.node.clone(), h.role));
+                let Some((node, role)) = due else { continue };
+                ran = true;
+                // Struck before it runs: a handler that it notifies in turn, even itself, must count. Put back if
+                // it fails.
+                self.mark_index(index, false);
+                let context =
+                    if role.is_some() { context.inside(&Default::default(), role) } else { context.clone() };
+                let flow = self.nodes(std::slice::from_ref(&*node), &context);
+                if matches!(flow, Flow::Failed | Flow::Stop) {
+                    self.mark_index(index, true);
+                    return flow;
+                }
+                if !self.check() {
+                    let handlers = self.handlers.borrow();
+                    self.journal.borrow().set_pending(&handlers.key, &handlers.notified());
+                }
+                if flow != Flow::Next {
+                    return flow;
+                }
+            }
+            if !ran {
+                return Flow::Next;
+            }
+        }
+        self.on.link.event(Event::Warning(format!(
+            "handlers notified one another {ROUNDS} times; the rest is left out"
+        )));
+        Flow::Failed
+    }
+
+    fn mark_index(&self, index: usize, notified: bool) {
+        if let Some(handler) = self.handlers.borrow_mut().all.get_mut(index) {
+            handler.notified = notified;
+        }
+    }
+}

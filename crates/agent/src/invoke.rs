@@ -1,0 +1,73 @@
+//! Runs one module: plan, and where it is not a check, apply.
+
+use debark_modules::{Action, Diff, Host, Map, Value};
+use debark_wire::{FileDiff, Invocation, Outcome};
+
+/// Runs a module on this host. `gate` is asked right before anything changes: it waits for other hosts, and may
+/// refuse.
+pub fn invoke(host: &Host, invocation: &Invocation, gate: &dyn Fn() -> Result<(), String>) -> Outcome {
+    let Some(module) = debark_modules::find(&invocation.module) else {
+        return failed(format!("there is no module `{}`", invocation.module), None, Map::new());
+    };
+    {
+        let mut options = host.options.borrow_mut();
+        options.check = invocation.check;
+        options.diff = invocation.diff;
+        options.environment.clone_from(&invocation.environment);
+        options.no_log = invocation.no_log;
+    }
+    let plan = match (module.plan)(&invocation.args, host) {
+        Ok(plan) => plan,
+        Err(failure) => return failed(failure.msg, failure.hint, failure.result),
+    };
+    let mut outcome = Outcome { result: plan.result, diff: wire_diff(plan.diff), ..Outcome::default() };
+    match plan.action {
+        Action::Nothing => {}
+        Action::Skip(reason) => {
+            outcome.result.entry("msg".into()).or_insert_with(|| reason.into());
+        }
+        Action::Change(_) if invocation.check => outcome.changed = true,
+        Action::Run(_) if invocation.check => {
+            outcome.skipped = Some("check mode does not run it".into());
+            outcome.unknown = Some(format!("{} was not run in check mode", invocation.module));
+        }
+        Action::Change(apply) | Action::Run(apply) => {
+            if let Err(why) = gate() {
+                return failed(why, None, outcome.result);
+            }
+            match apply(host) {
+                Ok(result) => outcome.result.extend(result),
+                Err(failure) => {
+                    let mut result = outcome.result;
+                    result.extend(failure.result);
+                    return Outcome { diff: outcome.diff, ..failed(failure.msg, failure.hint, result) };
+                }
+            }
+            outcome.changed = outcome.result.get("changed").is_none_or(Value::truthy);
+        }
+    }
+    if outcome.skipped.is_none() && outcome.result.get("skipped").is_some_and(Value::truthy) {
+        outcome.skipped = Some(outcome.result.get("msg").map(Value::to_string).unwrap_or_default());
+    }
+    outcome.result.insert("changed".into(), outcome.changed.into());
+    outcome
+}
+
+/// An outcome that failed for a reason.
+pub fn failed(msg: impl Into<String>, hint: Option<String>, mut result: Map) -> Outcome {
+    result.insert("msg".into(), Value::from(msg.into()));
+    result.insert("failed".into(), true.into());
+    result.entry("changed".into()).or_insert_with(|| false.into());
+    let changed = result.get("changed").is_some_and(Value::truthy);
+    Outcome { result, failed: true, changed, hint, ..Outcome::default() }
+}
+
+fn wire_diff(diff: Vec<Diff>) -> Vec<FileDiff> {
+    let change = |d: Diff| FileDiff {
+        before_header: d.before_header,
+        before: d.before,
+        after_header: d.after_header,
+        after: d.after,
+    };
+    diff.into_iter().map(change).collect()
+}

@@ -1,0 +1,10 @@
+//! `debark-agent`: started by the controller on the far side of an SSH connection; speaks on standard streams.
+
+fn main() {
+    match std::env::args().nth(1).as_deref() {
+        Some("--version") => println!("debark-agent {}", env!("CARGO_PKG_VERSION")),
+        Some("--worker") => debark_agent::worker(),
+        Some("--async") => debark_agent::async_job(),
+        _ => debark_agent::agent(),
+    }
+}

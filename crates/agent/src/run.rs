@@ -1,0 +1,281 @@
+//! Runs a play on this host: its tree of tasks and blocks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use debark_expr::{Engine, Scope};
+use debark_modules::Host;
+use debark_value::secrets::Secrets;
+use debark_value::{Map, Value};
+use debark_wire::{Block, Event, FromAgent, HostPlay, Node, Play, PlayEnd, Task};
+
+use crate::context::Context;
+use crate::handlers::Handlers;
+use crate::journal::Journal;
+use crate::link::Link;
+use crate::services::AgentServices;
+use crate::state::{HostState, PlayState};
+use crate::upstream::{Remote, Store};
+use crate::worker::Workers;
+
+/// What comes after a task or block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flow {
+    /// The next one.
+    Next,
+    /// A task failed: rescue, or the end of the play for this host.
+    Failed,
+    /// `meta: end_role`: the rest of this role is left out.
+    EndRole,
+    /// `meta: end_host`, `end_play`, `end_batch`: the rest of the play is left out.
+    EndPlay,
+    /// Told to stop, or the connection is gone.
+    Stop,
+}
+
+/// Runs plays on this host, one after the other.
+pub struct Interpreter {
+    /// The connection to the controller.
+    pub link: Arc<Link>,
+    /// Controller files known without asking.
+    pub store: Arc<Store>,
+    /// What expressions ask.
+    pub services: Arc<AgentServices>,
+    /// Expressions and templates.
+    pub engine: Engine,
+    /// This host.
+    pub host: Host,
+    /// Controller files for modules.
+    pub remote: Rc<Remote>,
+    /// Other users' workers.
+    pub workers: RefCell<Workers>,
+    /// What this host knows.
+    pub state: RefCell<HostState>,
+    /// What must not be shown.
+    pub secrets: RefCell<Secrets>,
+    /// Who this process is.
+    pub user: String,
+}
+
+/// A play while it runs.
+pub struct Running<'a> {
+    /// What lasts over plays.
+    pub on: &'a Interpreter,
+    /// The play.
+    pub play: RefCell<PlayState>,
+    /// Its handlers.
+    pub handlers: RefCell<Handlers>,
+    /// The host's record.
+    pub journal: &'a RefCell<Journal>,
+    /// The last failure, for `rescue`: `ansible_failed_task`, `ansible_failed_result`.
+    pub failure: RefCell<Option<(Value, Value)>>,
+    /// Whether something other than the main thread's own modules changed the host.
+    pub stale: Cell<bool>,
+    /// How many tasks were run and not skipped.
+    pub ran: Cell<u64>,
+    once_ran: RefCell<HashSet<u32>>,
+}
+
+impl Interpreter {
+    /// An interpreter at the end of a link.
+    pub fn new(link: Arc<Link>) -> Self {
+        let store = Arc::new(Store::default());
+        let services = Arc::new(AgentServices::new(link.clone(), store.clone()));
+        let remote = Rc::new(Remote { link: link.clone(), store: store.clone(), origin: RefCell::default() });
+        Self {
+            engine: Engine::new(services.clone()),
+            host: Host::new(remote.clone()),
+            user: current_user(),
+            workers: RefCell::default(),
+            state: RefCell::default(),
+            secrets: RefCell::default(),
+            link,
+            store,
+            services,
+            remote,
+        }
+    }
+
+    /// Runs one play and reports its end.
+    pub fn play(&self, mut play: Play, host: HostPlay, journal: &RefCell<Journal>) {
+        let index = play.index;
+        for secret in &host.secrets {
+            self.secrets.borrow_mut().add(secret);
+        }
+        for (_, password) in &host.become_passwords {
+            self.secrets.borrow_mut().add(password);
+        }
+        self.store.add(std::mem::take(&mut play.blobs), std::mem::take(&mut play.found));
+        if !host.restored.is_empty() {
+            let mut state = self.state.borrow_mut();
+            for (name, value) in &host.restored {
+                state.set(name, value.clone());
+            }
+        }
+        journal.borrow_mut().lock(|holder| {
+            self.link
+                .event(Event::Warning(format!("waiting for {holder}, which is still at work on this host")));
+            self.link.flush();
+        });
+        // Another run may have been at work while this one waited.
+        self.host.forget_all();
+        let tasks = std::mem::take(&mut play.tasks);
+        let handlers = Handlers::new(std::mem::take(&mut play.handlers), play_key(&play));
+        let force = play.force_handlers || host.options.force_handlers;
+        let keywords = play.keywords.clone();
+        let running = Running {
+            on: self,
+            play: RefCell::new(PlayState::new(play, host)),
+            handlers: RefCell::new(handlers),
+            journal,
+            failure: RefCell::default(),
+            stale: Cell::new(false),
+            ran: Cell::new(0),
+            once_ran: RefCell::default(),
+        };
+        let context = Context { keywords, ..Context::default() };
+        // A play's own vars reach the agent merged per host; as a block's they would outrank the role's.
+        let end = running.whole(&tasks, &Rc::new(context), force);
+        self.link.finish();
+        let cpu_us = cpu_time();
+        self.link.send(&FromAgent::PlayEnd { play: index, end, cpu_us });
+        self.link.flush();
+    }
+
+    /// Text without secrets.
+    pub fn scrub(&self, text: &str) -> String {
+        self.secrets.borrow().scrub(text)
+    }
+}
+
+/// Names a play in the record of pending handlers.
+fn play_key(play: &Play) -> String {
+    format!("{}#{}", play.files.first().map_or("", String::as_str), play.name)
+}
+
+fn current_user() -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    debark_modules::accounts::user_by_id(uid).map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// CPU time of this process and its ended children, in microseconds (getrusage(2) by way of /proc/self/stat).
+fn cpu_time() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    // After the name: state is field 0, utime 11, stime 12, cutime 13, cstime 14; in ticks of 1/100 s (USER_HZ).
+    let ticks: u64 =
+        fields.get(11..15).unwrap_or_default().iter().filter_map(|f| f.parse::<u64>().ok()).sum();
+    ticks * 10_000
+}
+
+impl Running<'_> {
+    fn whole(&self, tasks: &[Node], context: &Rc<Context>, force_handlers: bool) -> PlayEnd {
+        let left = self.handlers.borrow_mut().resume(&self.journal.borrow(), self);
+        if !left.is_empty() {
+            self.on.link.event(Event::Resumed { handlers: left });
+        }
+        let mut flow = self.gather();
+        if flow == Flow::Next {
+            flow = self.nodes(tasks, context);
+        }
+        if matches!(flow, Flow::Next | Flow::EndRole) || flow == Flow::Failed && force_handlers {
+            let flushed = self.flush_handlers(context);
+            if flow != Flow::Failed {
+                flow = flushed;
+            }
+        }
+        let pending = self.handlers.borrow().notified();
+        if flow == Flow::Next && !self.check() {
+            self.journal.borrow().set_pending(&self.handlers.borrow().key, &pending);
+        }
+        match flow {
+            Flow::Next | Flow::EndRole => PlayEnd::Done,
+            Flow::Failed => {
+                PlayEnd::Failed { pending_handlers: if self.check() { Vec::new() } else { pending } }
+            }
+            Flow::EndPlay => PlayEnd::Ended,
+            Flow::Stop => PlayEnd::Stopped,
+        }
+    }
+
+    /// Whether the whole run is a check.
+    pub fn check(&self) -> bool {
+        self.play.borrow().host.options.check
+    }
+
+    /// Runs nodes in order until something else than the next follows.
+    pub fn nodes(&self, nodes: &[Node], context: &Rc<Context>) -> Flow {
+        for node in nodes {
+            let flow = match node {
+                Node::Task(task) => self.task(task, context),
+                Node::Block(block) => self.block(block, context),
+            };
+            if flow != Flow::Next {
+                return flow;
+            }
+        }
+        Flow::Next
+    }
+
+    fn block(&self, block: &Block, outer: &Rc<Context>) -> Flow {
+        if block.once.is_some_and(|number| self.once_ran.borrow().contains(&number)) {
+            return Flow::Next;
+        }
+        let context = outer.inside(&block.keywords, block.role);
+        let inner = if block.rescue.is_empty() {
+            context.clone()
+        } else {
+            Rc::new(Context { rescued: true, ..(*context).clone() })
+        };
+        let before = self.ran.get();
+        let mut flow = self.nodes(&block.block, &inner);
+        if flow == Flow::Failed && !block.rescue.is_empty() {
+            self.show_failure();
+            flow = self.nodes(&block.rescue, &context);
+        }
+        if !block.always.is_empty() && flow != Flow::Stop {
+            let after = self.nodes(&block.always, &context);
+            // A failure in `always` counts even if the block went well; a good `always` heals nothing.
+            if after != Flow::Next {
+                flow = after;
+            }
+        }
+        if let Some(number) = block.once.filter(|_| self.ran.get() > before) {
+            self.once_ran.borrow_mut().insert(number);
+        }
+        // The end of a role is the end of the block that the role is.
+        if flow == Flow::EndRole && block.role != outer.role { Flow::Next } else { flow }
+    }
+
+    /// Lets `rescue` and `always` see what failed.
+    fn show_failure(&self) {
+        let Some((task, result)) = self.failure.borrow().clone() else { return };
+        let vars: Map =
+            debark_value::map! { "ansible_failed_task" => task, "ansible_failed_result" => result };
+        // Results are data: a template-like text in them must stay what it is, so they go where registers are.
+        let mut state = self.on.state.borrow_mut();
+        for (name, value) in vars {
+            state.set(&name, value);
+        }
+    }
+
+    /// The scope of a task.
+    pub fn scope(&self, context: &Context, task: &Task) -> Scope {
+        self.play.borrow().task_scope(&self.on.state.borrow(), context, task)
+    }
+
+    /// Renders text for display: what cannot be rendered is shown as written.
+    pub fn label(&self, text: &str, scope: &Scope) -> String {
+        if !debark_expr::is_template(text) {
+            return text.to_owned();
+        }
+        let shown = self
+            .on
+            .engine
+            .render_str(text, scope)
+            .map_or_else(|_| text.to_owned(), |value| value.to_string());
+        self.on.scrub(&shown)
+    }
+}

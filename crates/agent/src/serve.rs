@@ -1,0 +1,115 @@
+//! The agent's life: greets, runs what it is sent, and ends.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use debark_modules::Host;
+use debark_value::secrets::Secrets;
+use debark_value::{Map, Value};
+use debark_wire::{FromAgent, Invocation, MAGIC, Outcome, Play, PlayEnd, Request};
+
+use crate::invoke::{failed, invoke};
+use crate::journal::Journal;
+use crate::link::{Job, Link};
+use crate::run::Interpreter;
+use crate::upstream::{Origin, Remote};
+use crate::worker::Worker;
+
+/// Runs plays from standard input until there are no more.
+pub fn agent() {
+    greet();
+    let mut input = std::io::stdin();
+    let mut magic = [0; MAGIC.len()];
+    if std::io::Read::read_exact(&mut input, &mut magic).is_err() || magic != MAGIC {
+        return;
+    }
+    let (link, jobs) = Link::start(input, std::io::stdout(), delegated);
+    let interpreter = Interpreter::new(link.clone());
+    let mut journal: Option<RefCell<Journal>> = None;
+    link.send(&FromAgent::Hello {
+        machine: machine(),
+        user: interpreter.user.clone(),
+        pending_handlers: Journal::open("", "").pending_all(),
+    });
+    while let Ok(Job::Play { shared, host }) = jobs.recv() {
+        match debark_wire::decode::<Play>(&shared) {
+            Ok(play) => {
+                let options = &host.options;
+                let journal = journal
+                    .get_or_insert_with(|| RefCell::new(Journal::open(&options.run_id, &options.actor)));
+                interpreter.play(play, *host, journal);
+            }
+            Err(error) => {
+                link.event(debark_wire::Event::Warning(format!("agent: {error}")));
+                link.send(&FromAgent::PlayEnd { play: 0, end: PlayEnd::Stopped, cpu_us: 0 });
+            }
+        }
+        if link.is_lost() {
+            break;
+        }
+    }
+    link.wait_idle();
+    link.flush();
+}
+
+/// Runs single modules for an agent that is another user.
+pub fn worker() {
+    greet();
+    let (calls, todo) = mpsc::channel::<(Invocation, mpsc::Sender<Outcome>)>();
+    let (link, jobs) = Link::start(std::io::stdin(), std::io::stdout(), move |_, invocation| {
+        let (sender, receiver) = mpsc::channel();
+        // What the host is known to be lives in one thread, or every call would have to read it again.
+        let sent = calls.send((invocation, sender)).is_ok();
+        let outcome = if sent { receiver.recv().ok() } else { None };
+        outcome.unwrap_or_else(|| failed("the worker ended early", None, Map::new()))
+    });
+    let ending = link.clone();
+    std::thread::spawn(move || {
+        while let Ok(Job::Play { .. }) = jobs.recv() {}
+        ending.wait_idle();
+        ending.flush();
+        std::process::exit(0);
+    });
+    let remote = Remote { link: link.clone(), store: Arc::default(), origin: RefCell::default() };
+    let host = Host::new(std::rc::Rc::new(remote));
+    while let Ok((invocation, sender)) = todo.recv() {
+        if invocation.fresh {
+            host.forget_all();
+        }
+        let gate = || link.request(Request::Barrier { play: 0, task: 0 }).map(drop);
+        // A caller that is gone takes no outcome.
+        let _ = sender.send(invoke(&host, &invocation, &gate));
+    }
+}
+
+/// A call for another host, delegated to this one.
+fn delegated(link: &Arc<Link>, invocation: Invocation) -> Outcome {
+    let origin = Origin { role_path: invocation.role_path.clone(), ..Origin::default() };
+    let remote = Remote { link: link.clone(), store: Arc::default(), origin: origin.into() };
+    let mut secrets = Secrets::default();
+    invocation.secrets.iter().for_each(|secret| secrets.add(secret));
+    let me = debark_modules::accounts::user_by_id(rustix::process::geteuid().as_raw()).map(|user| user.name);
+    let outcome = match invocation.become_.as_ref().filter(|b| Some(&b.user) != me.as_ref()) {
+        Some(become_) => {
+            let password = invocation.args.get("_become_password").map(Value::to_string);
+            Worker::start(Some(become_), password.as_deref())
+                .and_then(|mut worker| worker.run(&invocation, &remote, &|| Ok(())))
+                .unwrap_or_else(|why| failed(why, None, Map::new()))
+        }
+        None => invoke(&Host::new(std::rc::Rc::new(remote)), &invocation, &|| Ok(())),
+    };
+    // A delegate's words may end in its own records; the caller scrubs again for its own.
+    Outcome { hint: outcome.hint.map(|hint| secrets.scrub(&hint)), ..outcome }
+}
+
+fn greet() {
+    let mut out = std::io::stdout();
+    // A far side that is gone is noticed at the next read.
+    let _ = out.write_all(&MAGIC).and_then(|()| out.flush());
+}
+
+fn machine() -> String {
+    rustix::system::uname().machine().to_string_lossy().into_owned()
+}

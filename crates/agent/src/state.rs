@@ -1,0 +1,155 @@
+//! What a host knows during a run: facts, registers, `set_fact`, `include_vars`; and the scope a task sees.
+
+use std::sync::Arc;
+
+use debark_expr::{LayerKind, Scope};
+use debark_value::{Map, Value};
+use debark_wire::{HostPlay, Play, Role, Task};
+
+use crate::context::Context;
+
+/// What lasts over the plays of a run.
+#[derive(Default)]
+pub struct HostState {
+    /// Facts without the prefix `ansible_`: the variable `ansible_facts`.
+    pub facts: Map,
+    /// `ansible_*` variables and `ansible_facts`, made from `facts`.
+    pub fact_vars: Arc<Map>,
+    /// Registers and `set_fact`.
+    pub set: Arc<Map>,
+    /// `include_vars`; may hold templates.
+    pub included: Arc<Map>,
+}
+
+impl HostState {
+    /// Adds facts and makes their variables.
+    pub fn add_facts(&mut self, facts: Map) {
+        self.facts.extend(facts);
+        let mut vars = Map::new();
+        for (name, value) in &self.facts {
+            // `ansible_local` and names from custom modules keep what they are called.
+            let name: Arc<str> =
+                if name.starts_with("ansible_") { name.clone() } else { format!("ansible_{name}").into() };
+            vars.insert(name, value.clone());
+        }
+        vars.insert("ansible_facts".into(), Value::from(self.facts.clone()));
+        self.fact_vars = Arc::new(vars);
+    }
+
+    /// Sets a register or a `set_fact`.
+    pub fn set(&mut self, name: &str, value: Value) {
+        Arc::make_mut(&mut self.set).insert(name.into(), value);
+    }
+}
+
+/// A play as it runs on this host.
+pub struct PlayState {
+    /// The play; its task tree is taken apart while it runs.
+    pub play: Play,
+    /// This host's part.
+    pub host: HostPlay,
+    /// Variables of `roles:` that every task of the play sees.
+    pub public_defaults: Arc<Map>,
+    /// As `public_defaults`, for `vars/main.yml`.
+    pub public_vars: Arc<Map>,
+    inventory: Arc<Map>,
+    play_vars: Arc<Map>,
+    extra: Arc<Map>,
+    magic: Arc<Map>,
+}
+
+impl PlayState {
+    /// A play that is about to run.
+    pub fn new(mut play: Play, mut host: HostPlay) -> Self {
+        let take = |map: &mut Map| Arc::new(std::mem::take(map));
+        let mut state = Self {
+            inventory: take(&mut host.inventory),
+            play_vars: take(&mut host.play_vars),
+            magic: take(&mut host.magic),
+            extra: take(&mut play.extra_vars),
+            public_defaults: Arc::default(),
+            public_vars: Arc::default(),
+            play,
+            host,
+        };
+        state.publish();
+        state
+    }
+
+    /// Recomputes what public roles offer to all tasks; needed after roles were added.
+    pub fn publish(&mut self) {
+        let merged = |part: fn(&Role) -> &Arc<Map>| {
+            let public = self.play.roles.iter().filter(|role| role.public);
+            Arc::new(
+                public
+                    .flat_map(|role| part(role).iter().map(|(k, v)| (k.clone(), v.clone())))
+                    .collect::<Map>(),
+            )
+        };
+        self.public_defaults = merged(|role| &role.defaults);
+        self.public_vars = merged(|role| &role.vars);
+    }
+
+    /// A role by its index.
+    pub fn role(&self, index: Option<u32>) -> Option<&Role> {
+        self.play.roles.get(index? as usize)
+    }
+
+    /// `file:line` of a task.
+    pub fn place(&self, task: &Task) -> String {
+        let file = self.play.files.get(task.span.file as usize).map_or("?", String::as_str);
+        format!("{file}:{}", task.span.line)
+    }
+
+    /// The variables a task sees, without its own; lowest first, as documented for Ansible's precedence.
+    pub fn scope(&self, state: &HostState, context: &Context) -> Scope {
+        use LayerKind::{Plain, Templated};
+        let mut scope = Scope::new();
+        let role = self.role(context.role);
+        let dependencies =
+            || role.into_iter().flat_map(|r| &r.dependencies).filter_map(|i| self.role(Some(*i)));
+        scope.push(self.public_defaults.clone(), Templated);
+        dependencies().for_each(|role| scope.push(role.defaults.clone(), Templated));
+        if let Some(role) = role {
+            scope.push(role.defaults.clone(), Templated);
+        }
+        scope.push(self.inventory.clone(), Templated);
+        scope.push(state.fact_vars.clone(), Plain);
+        scope.push(self.play_vars.clone(), Templated);
+        scope.push(self.public_vars.clone(), Templated);
+        dependencies().for_each(|role| scope.push(role.vars.clone(), Templated));
+        if let Some(role) = role {
+            scope.push(role.vars.clone(), Templated);
+        }
+        context.vars.iter().for_each(|vars| scope.push(vars.clone(), Templated));
+        // A task's own vars come here in Ansible's order; `with_task` pushes them with what lies above.
+        scope
+    }
+
+    /// The scope of one task: its own variables and all that lies above them.
+    pub fn task_scope(&self, state: &HostState, context: &Context, task: &Task) -> Scope {
+        use LayerKind::{Plain, Templated};
+        let mut scope = self.scope(state, context);
+        scope.push(Arc::new(task.keywords.vars.clone()), Templated);
+        scope.push(state.included.clone(), Templated);
+        scope.push(state.set.clone(), Plain);
+        let role = self.role(context.role);
+        if let Some(role) = role {
+            scope.push(role.params.clone(), Templated);
+        }
+        context.include_vars.iter().for_each(|vars| scope.push(vars.clone(), Templated));
+        scope.push(self.extra.clone(), Templated);
+        scope.push(self.magic.clone(), Plain);
+        if let Some(role) = role {
+            let parents = Value::list(role.parents.iter().map(|name| Value::from(name.as_str())));
+            let magic = debark_value::map! {
+                "role_name" => role.name.rsplit('.').next().unwrap_or_default(),
+                "ansible_role_name" => role.name.as_str(),
+                "role_path" => role.path.as_str(),
+                "ansible_parent_role_names" => parents,
+            };
+            scope.push(Arc::new(magic), Plain);
+        }
+        scope
+    }
+}

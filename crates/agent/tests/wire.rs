@@ -1,0 +1,302 @@
+//! Drives the real agent binary over its real protocol.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::{BufReader, Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use debark_value::{Map, Value, map};
+use debark_wire::{
+    Block, Condition, Event, FromAgent, HostPlay, Keywords, Loop, MAGIC, Node, Play, PlayEnd, RunOptions, Status, Task,
+    TaskResult, ToAgent,
+};
+
+struct Agent {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    home: tempdir::Dir,
+}
+
+mod tempdir {
+    pub struct Dir(pub std::path::PathBuf);
+    impl Dir {
+        pub fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("debark-agent-{name}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&path);
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// What a run of one play came to.
+struct Ran {
+    events: Vec<Event>,
+    end: PlayEnd,
+}
+
+impl Ran {
+    fn tasks(&self) -> Vec<&TaskResult> {
+        self.events.iter().filter_map(|e| if let Event::Task(t) = e { Some(&**t) } else { None }).collect()
+    }
+    fn statuses(&self) -> Vec<Status> {
+        self.tasks().iter().map(|t| t.status).collect()
+    }
+    fn text(&self) -> String {
+        format!("{:?}", self.events)
+    }
+}
+
+impl Agent {
+    /// Starts an agent whose state lies in a directory of its own.
+    fn start(name: &str) -> Self {
+        let home = tempdir::Dir::new(name);
+        Self::start_in(home)
+    }
+
+    fn start_in(home: tempdir::Dir) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_debark-agent"))
+            .env("DEBARK_STATE_DIR", &home.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        input.write_all(&MAGIC).unwrap();
+        let mut magic = [0; 8];
+        output.read_exact(&mut magic).unwrap();
+        assert_eq!(magic, MAGIC);
+        Self { child, input, output, home }
+    }
+
+    fn send(&mut self, message: &ToAgent) {
+        debark_wire::write(&mut self.input, message).unwrap();
+        self.input.flush().unwrap();
+    }
+
+    fn run(&mut self, play: &Play, host: HostPlay) -> Ran {
+        self.send(&ToAgent::Play { shared: debark_wire::encode(play).unwrap().into(), host: Box::new(host) });
+        let mut events = Vec::new();
+        loop {
+            match debark_wire::read::<FromAgent>(&mut self.output).unwrap() {
+                FromAgent::Event(event) => events.push(event),
+                FromAgent::PlayEnd { end, .. } => return Ran { events, end },
+                FromAgent::Hello { .. } => {}
+                other => panic!("unexpected: {other:?}"),
+            }
+        }
+    }
+
+    fn end(mut self) -> tempdir::Dir {
+        self.send(&ToAgent::End);
+        self.child.wait().unwrap();
+        self.home
+    }
+}
+
+fn host() -> HostPlay {
+    HostPlay {
+        host: "h1".into(),
+        magic: map! { "inventory_hostname" => "h1" },
+        batch: vec!["h1".into()],
+        first: true,
+        options: RunOptions { run_id: "r".into(), actor: "test".into(), verbosity: 1, ..RunOptions::default() },
+        ..HostPlay::default()
+    }
+}
+
+fn checking() -> HostPlay {
+    let mut host = host();
+    host.options.check = true;
+    host
+}
+
+fn task(id: u32, action: &str, args: Map) -> Task {
+    Task { id, action: action.into(), args, name: format!("task {id}"), ..Task::default() }
+}
+
+fn node(task: Task) -> Node {
+    Node::Task(Box::new(task))
+}
+
+fn when(text: &str) -> Keywords {
+    let condition = Condition { value: text.into(), span: Default::default() };
+    Keywords { when: vec![condition], ..Keywords::default() }
+}
+
+fn play(tasks: Vec<Node>) -> Play {
+    Play { files: vec!["site.yml".into()], name: "p".into(), next_task: 100, tasks, ..Play::default() }
+}
+
+#[test]
+fn registers_conditions_and_loops() {
+    let mut agent = Agent::start("registers");
+    let echo = Task { register: Some("out".into()), ..task(1, "command", map! { "_raw_params" => "echo {{ 1 + 1 }}" }) };
+    let looped = Task {
+        looping: Some(Loop {
+            lookup: None,
+            items: Value::list(["a", "b"]),
+            var: "item".into(),
+            index_var: None,
+            label: None,
+            pause: None,
+            extended: false,
+            extended_allitems: true,
+            break_when: Vec::new(),
+        }),
+        register: Some("all".into()),
+        ..task(4, "debug", map! { "msg" => "{{ item }}{{ out.stdout }}" })
+    };
+    let tasks = vec![
+        node(echo),
+        node(Task { keywords: when("out.stdout == '3'"), ..task(2, "fail", map! {}) }),
+        node(Task { keywords: when("out is changed"), ..task(3, "debug", map! { "msg" => "{{ out.stdout | int }}" }) }),
+        node(looped),
+        node(task(5, "assert", map! { "that" => "all.results | map(attribute='msg') | list == ['a2', 'b2']" })),
+    ];
+    let ran = agent.run(&play(tasks), host());
+    assert_eq!(ran.end, PlayEnd::Done, "{}", ran.text());
+    use Status::*;
+    assert_eq!(ran.statuses(), [Changed, Skipped, Ok, Ok, Ok], "{}", ran.text());
+    assert_eq!(ran.tasks()[2].message.as_deref(), Some("2"));
+}
+
+#[test]
+fn rescue_and_always() {
+    let mut agent = Agent::start("rescue");
+    let block = Block {
+        block: vec![node(task(1, "fail", map! { "msg" => "no" })), node(task(2, "debug", map! {}))],
+        rescue: vec![node(task(3, "debug", map! { "msg" => "{{ ansible_failed_result.msg }} in {{ ansible_failed_task.name }}" }))],
+        always: vec![node(task(4, "debug", map! { "msg" => "always" }))],
+        ..Block::default()
+    };
+    let ran = agent.run(&play(vec![Node::Block(Box::new(block)), node(task(5, "debug", map! {}))]), host());
+    assert_eq!(ran.end, PlayEnd::Done);
+    assert_eq!(ran.statuses(), [Status::Rescued, Status::Ok, Status::Ok, Status::Ok]);
+    assert_eq!(ran.tasks()[1].message.as_deref(), Some("no in task 1"));
+}
+
+#[test]
+fn a_handler_outlives_a_failed_run() {
+    let handler = Task { name: "restart".into(), ..task(9, "debug", map! { "msg" => "restarted" }) };
+    let change = Task { notify: vec!["restart".into()], ..task(1, "command", map! { "_raw_params" => "true" }) };
+    let failing = Play {
+        handlers: vec![node(handler.clone())],
+        ..play(vec![node(change), node(task(2, "fail", map! {}))])
+    };
+    let mut agent = Agent::start("handlers");
+    let ran = agent.run(&failing, host());
+    assert_eq!(ran.end, PlayEnd::Failed { pending_handlers: vec!["restart".into()] });
+    let home = agent.end();
+
+    let calm = Play { handlers: vec![node(handler)], ..play(vec![node(task(1, "debug", map! {}))]) };
+    let mut agent = Agent::start_in(home);
+    let ran = agent.run(&calm, host());
+    assert!(ran.events.contains(&Event::Resumed { handlers: vec!["restart".into()] }), "{}", ran.text());
+    assert_eq!(ran.tasks().last().unwrap().message.as_deref(), Some("restarted"));
+    let ran = agent.run(&calm, host());
+    assert_eq!(ran.tasks().len(), 1, "a handler that ran is not run again");
+}
+
+#[test]
+fn a_handler_outlives_a_killed_agent() {
+    let handler = Task { name: "restart".into(), ..task(9, "debug", map! { "msg" => "restarted" }) };
+    let change = Task { notify: vec!["restart".into()], ..task(1, "command", map! { "_raw_params" => "true" }) };
+    let slow = task(2, "command", map! { "_raw_params" => "sleep 60" });
+    let doomed = Play { handlers: vec![node(handler.clone())], ..play(vec![node(change), node(slow)]) };
+    let mut agent = Agent::start("killed");
+    let shared = debark_wire::encode(&doomed).unwrap().into();
+    agent.send(&ToAgent::Play { shared, host: Box::new(host()) });
+    loop {
+        if let FromAgent::Event(Event::Task(_)) = debark_wire::read::<FromAgent>(&mut agent.output).unwrap() {
+            break;
+        }
+    }
+    agent.child.kill().unwrap();
+    agent.child.wait().unwrap();
+    let mut agent = Agent::start_in(agent.home);
+    let ran = agent.run(&Play { handlers: vec![node(handler)], ..play(vec![]) }, host());
+    assert_eq!(ran.tasks().last().unwrap().message.as_deref(), Some("restarted"), "{}", ran.text());
+}
+
+#[test]
+fn check_mode_carries_what_it_cannot_know() {
+    let mut agent = Agent::start("unknown");
+    let tasks = vec![
+        node(Task { register: Some("out".into()), ..task(1, "command", map! { "_raw_params" => "echo hi" }) }),
+        node(Task { keywords: when("out.stdout == 'hi'"), ..task(2, "debug", map! {}) }),
+        node(Task { register: Some("copied".into()), ..task(3, "debug", map! { "msg" => "{{ out.stdout }}" }) }),
+        node(task(4, "assert", map! { "that" => "out.rc == 0" })),
+        node(task(5, "assert", map! { "that" => "out is defined" })),
+    ];
+    let ran = agent.run(&play(tasks), checking());
+    assert_eq!(ran.end, PlayEnd::Done, "{}", ran.text());
+    use Status::*;
+    assert_eq!(ran.statuses(), [Skipped, Unknown, Ok, Unknown, Ok], "{}", ran.text());
+    assert!(ran.tasks()[1].message.as_ref().unwrap().starts_with("decided at run time"), "{}", ran.text());
+}
+
+#[test]
+fn secrets_never_leave() {
+    let mut agent = Agent::start("secrets");
+    let mut host = host();
+    host.secrets = vec!["hunter2hunter2".into()];
+    host.play_vars = map! { "password" => "hunter2hunter2" };
+    let tasks = vec![
+        node(Task { ..task(1, "debug", map! { "msg" => "it is {{ password }}" }) }),
+        node(Task { ..task(2, "command", map! { "_raw_params" => "echo {{ password | b64encode }}" }) }),
+        node(Task {
+            keywords: Keywords { no_log: Some(true.into()), ..Keywords::default() },
+            ..task(3, "command", map! { "_raw_params" => "echo visible-text" })
+        }),
+        node(Task { name: "with {{ password }}".into(), ..task(4, "fail", map! { "msg" => "{{ password | to_json }}" }) }),
+    ];
+    let ran = agent.run(&play(tasks), host);
+    let text = ran.text();
+    assert!(text.contains("********"));
+    for secret in ["hunter2hunter2", "aHVudGVyMmh1bnRlcjI=", "visible-text"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+    let journal = std::fs::read_to_string(agent.home.0.join("journal.jsonl")).unwrap();
+    assert!(!journal.contains("hunter2") && journal.contains("\"status\":\"failed\""), "{journal}");
+}
+
+#[test]
+fn changed_when_failed_when_and_until() {
+    let mut agent = Agent::start("judge");
+    let tasks = vec![
+        node(Task { changed_when: vec![false.into()], ..task(1, "command", map! { "_raw_params" => "true" }) }),
+        node(Task {
+            register: Some("r".into()),
+            failed_when: vec!["r.rc != 1".into()],
+            changed_when: vec!["r.rc == 1".into()],
+            ..task(2, "command", map! { "_raw_params" => "false" })
+        }),
+        node(Task {
+            register: Some("t".into()),
+            until: vec!["t.attempts | default(1) >= 2".into()],
+            retries: Some(3.into()),
+            delay: Some(Value::from(0)),
+            ..task(3, "command", map! { "_raw_params" => "true" })
+        }),
+        node(Task {
+            keywords: Keywords { ignore_errors: Some(true.into()), ..Keywords::default() },
+            ..task(4, "command", map! { "_raw_params" => "false" })
+        }),
+        node(Task {
+            keywords: Keywords { timeout: Some(1.into()), ..Keywords::default() },
+            ..task(5, "command", map! { "_raw_params" => "sleep 30" })
+        }),
+    ];
+    let ran = agent.run(&play(tasks), host());
+    use Status::*;
+    assert_eq!(ran.statuses(), [Ok, Changed, Changed, Ignored, Failed], "{}", ran.text());
+    assert!(ran.events.iter().any(|e| matches!(e, Event::Retry { task: 3, .. })));
+    assert!(ran.tasks()[4].message.as_ref().unwrap().contains("timed out after 1 s"), "{}", ran.text());
+}

@@ -70,7 +70,10 @@ impl Running<'_> {
                             "the loop wants a list, got the text {:?}",
                             text.chars().take(40).collect::<String>()
                         );
-                        Err(Box::new(Done::failed(why, Some("is it a variable's name without `{{ }}` around it?".into()))))
+                        Err(Box::new(Done::failed(
+                            why,
+                            Some("is it a variable's name without `{{ }}` around it?".into()),
+                        )))
                     }
                     _ => Ok(items),
                 }

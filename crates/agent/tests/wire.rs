@@ -6,8 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use debark_value::{Map, Value, map};
 use debark_wire::{
-    Block, Condition, Event, FromAgent, HostPlay, Keywords, Loop, MAGIC, Node, Play, PlayEnd, RunOptions, Status, Task,
-    TaskResult, ToAgent,
+    Block, Condition, Event, FromAgent, HostPlay, Keywords, Loop, MAGIC, Node, Play, PlayEnd, RunOptions,
+    Status, Task, TaskResult, ToAgent,
 };
 
 struct Agent {
@@ -106,7 +106,12 @@ fn host() -> HostPlay {
         magic: map! { "inventory_hostname" => "h1" },
         batch: vec!["h1".into()],
         first: true,
-        options: RunOptions { run_id: "r".into(), actor: "test".into(), verbosity: 1, ..RunOptions::default() },
+        options: RunOptions {
+            run_id: "r".into(),
+            actor: "test".into(),
+            verbosity: 1,
+            ..RunOptions::default()
+        },
         ..HostPlay::default()
     }
 }
@@ -137,7 +142,10 @@ fn play(tasks: Vec<Node>) -> Play {
 #[test]
 fn registers_conditions_and_loops() {
     let mut agent = Agent::start("registers");
-    let echo = Task { register: Some("out".into()), ..task(1, "command", map! { "_raw_params" => "echo {{ 1 + 1 }}" }) };
+    let echo = Task {
+        register: Some("out".into()),
+        ..task(1, "command", map! { "_raw_params" => "echo {{ 1 + 1 }}" })
+    };
     let looped = Task {
         looping: Some(Loop {
             lookup: None,
@@ -156,9 +164,16 @@ fn registers_conditions_and_loops() {
     let tasks = vec![
         node(echo),
         node(Task { keywords: when("out.stdout == '3'"), ..task(2, "fail", map! {}) }),
-        node(Task { keywords: when("out is changed"), ..task(3, "debug", map! { "msg" => "{{ out.stdout | int }}" }) }),
+        node(Task {
+            keywords: when("out is changed"),
+            ..task(3, "debug", map! { "msg" => "{{ out.stdout | int }}" })
+        }),
         node(looped),
-        node(task(5, "assert", map! { "that" => "all.results | map(attribute='msg') | list == ['a2', 'b2']" })),
+        node(task(
+            5,
+            "assert",
+            map! { "that" => "all.results | map(attribute='msg') | list == ['a2', 'b2']" },
+        )),
     ];
     let ran = agent.run(&play(tasks), host());
     assert_eq!(ran.end, PlayEnd::Done, "{}", ran.text());
@@ -172,7 +187,11 @@ fn rescue_and_always() {
     let mut agent = Agent::start("rescue");
     let block = Block {
         block: vec![node(task(1, "fail", map! { "msg" => "no" })), node(task(2, "debug", map! {}))],
-        rescue: vec![node(task(3, "debug", map! { "msg" => "{{ ansible_failed_result.msg }} in {{ ansible_failed_task.name }}" }))],
+        rescue: vec![node(task(
+            3,
+            "debug",
+            map! { "msg" => "{{ ansible_failed_result.msg }} in {{ ansible_failed_task.name }}" },
+        ))],
         always: vec![node(task(4, "debug", map! { "msg" => "always" }))],
         ..Block::default()
     };
@@ -185,7 +204,8 @@ fn rescue_and_always() {
 #[test]
 fn a_handler_outlives_a_failed_run() {
     let handler = Task { name: "restart".into(), ..task(9, "debug", map! { "msg" => "restarted" }) };
-    let change = Task { notify: vec!["restart".into()], ..task(1, "command", map! { "_raw_params" => "true" }) };
+    let change =
+        Task { notify: vec!["restart".into()], ..task(1, "command", map! { "_raw_params" => "true" }) };
     let failing = Play {
         handlers: vec![node(handler.clone())],
         ..play(vec![node(change), node(task(2, "fail", map! {}))])
@@ -207,7 +227,8 @@ fn a_handler_outlives_a_failed_run() {
 #[test]
 fn a_handler_outlives_a_killed_agent() {
     let handler = Task { name: "restart".into(), ..task(9, "debug", map! { "msg" => "restarted" }) };
-    let change = Task { notify: vec!["restart".into()], ..task(1, "command", map! { "_raw_params" => "true" }) };
+    let change =
+        Task { notify: vec!["restart".into()], ..task(1, "command", map! { "_raw_params" => "true" }) };
     let slow = task(2, "command", map! { "_raw_params" => "sleep 60" });
     let doomed = Play { handlers: vec![node(handler.clone())], ..play(vec![node(change), node(slow)]) };
     let mut agent = Agent::start("killed");
@@ -229,9 +250,15 @@ fn a_handler_outlives_a_killed_agent() {
 fn check_mode_carries_what_it_cannot_know() {
     let mut agent = Agent::start("unknown");
     let tasks = vec![
-        node(Task { register: Some("out".into()), ..task(1, "command", map! { "_raw_params" => "echo hi" }) }),
+        node(Task {
+            register: Some("out".into()),
+            ..task(1, "command", map! { "_raw_params" => "echo hi" })
+        }),
         node(Task { keywords: when("out.stdout == 'hi'"), ..task(2, "debug", map! {}) }),
-        node(Task { register: Some("copied".into()), ..task(3, "debug", map! { "msg" => "{{ out.stdout }}" }) }),
+        node(Task {
+            register: Some("copied".into()),
+            ..task(3, "debug", map! { "msg" => "{{ out.stdout }}" })
+        }),
         node(task(4, "assert", map! { "that" => "out.rc == 0" })),
         node(task(5, "assert", map! { "that" => "out is defined" })),
     ];
@@ -255,7 +282,10 @@ fn secrets_never_leave() {
             keywords: Keywords { no_log: Some(true.into()), ..Keywords::default() },
             ..task(3, "command", map! { "_raw_params" => "echo visible-text" })
         }),
-        node(Task { name: "with {{ password }}".into(), ..task(4, "fail", map! { "msg" => "{{ password | to_json }}" }) }),
+        node(Task {
+            name: "with {{ password }}".into(),
+            ..task(4, "fail", map! { "msg" => "{{ password | to_json }}" })
+        }),
     ];
     let ran = agent.run(&play(tasks), host);
     let text = ran.text();
@@ -271,7 +301,10 @@ fn secrets_never_leave() {
 fn changed_when_failed_when_and_until() {
     let mut agent = Agent::start("judge");
     let tasks = vec![
-        node(Task { changed_when: vec![false.into()], ..task(1, "command", map! { "_raw_params" => "true" }) }),
+        node(Task {
+            changed_when: vec![false.into()],
+            ..task(1, "command", map! { "_raw_params" => "true" })
+        }),
         node(Task {
             register: Some("r".into()),
             failed_when: vec!["r.rc != 1".into()],

@@ -34,11 +34,14 @@ static MODULES: &[Module] = modules![
     getent,
     group,
     hostname,
+    iptables,
     known_hosts,
     locale_gen,
     modprobe,
+    mount,
     ping,
     raw,
+    reboot,
     script,
     service,
     service_facts,
@@ -47,7 +50,9 @@ static MODULES: &[Module] = modules![
     sysctl,
     systemd as ["systemd"],
     timezone,
+    ufw,
     user,
+    wait_for,
 ];
 
 /// Collections whose modules debark knows under their short names.

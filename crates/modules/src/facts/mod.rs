@@ -10,7 +10,7 @@ mod distribution;
 mod hardware;
 mod local;
 mod misc;
-mod mounts;
+pub(crate) mod mounts;
 mod netlink;
 mod network;
 mod platform;

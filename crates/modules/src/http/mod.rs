@@ -6,7 +6,7 @@
 //! `openssl`, so a host that can verify anything has it.
 
 mod connect;
-mod resolve;
+pub(crate) mod resolve;
 mod response;
 #[cfg(test)]
 mod tests;
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use base64::Engine;
 
+pub(crate) use resolve::addresses;
 pub use response::{Body, Response};
 pub use url::Url;
 

@@ -18,6 +18,7 @@ pub mod file_args;
 pub mod file_diff;
 pub mod fnmatch;
 pub mod getent;
+pub mod git;
 pub mod group;
 pub mod hash;
 pub mod host;

@@ -32,6 +32,7 @@ static MODULES: &[Module] = modules![
     authorized_key,
     command,
     getent,
+    git,
     group,
     hostname,
     iptables,

@@ -138,9 +138,6 @@ impl Ctx<'_> {
     /// gathered. The tasks themselves come at run time.
     pub fn look_into_tasks(&mut self, action: &Action, args: &Map, scope: &Scope) {
         let Some((_, node)) = arg(&action.args, &["file", "_raw_params"]) else {
-            if action.template.is_none() {
-                self.error(action.span, "`include_tasks` names no file");
-            }
             return;
         };
         self.check_apply(action);
@@ -160,9 +157,6 @@ impl Ctx<'_> {
     /// The same for `include_role`.
     pub fn look_into_role(&mut self, action: &Action, args: &Map, scope: &Scope) {
         let Some((_, node)) = arg(&action.args, &["name", "role", "_raw_params"]) else {
-            if action.template.is_none() {
-                self.error(action.span, "`include_role` names no role");
-            }
             return;
         };
         self.check_apply(action);

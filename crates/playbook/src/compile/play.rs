@@ -304,7 +304,7 @@ impl Ctx<'_> {
             id: self.task_id(),
             span: self.span(span),
             action: "meta".to_owned(),
-            args: map! { "_raw_params" => "flush_handlers" },
+            args: map! { "free_form" => "flush_handlers" },
             ..wire::Task::default()
         }))
     }

@@ -1,9 +1,11 @@
 //! Finds beforehand the controller files that tasks will ask for: what is missing is reported early, what is found
 //! travels with the play, and a normal run asks the controller nothing.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use debark_value::Value;
+use debark_value::{Map, Value};
 use debark_wire as wire;
 use wire::{Found, Place, Tree, TreeKind};
 
@@ -13,6 +15,17 @@ use super::files::{SMALL, SMALL_ROLE};
 use super::{spec, syntax};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
+
+/// A file that a task asks for.
+struct Wanted<'a> {
+    place: Place,
+    span: Span,
+    /// Whether the task runs in any case, before anything could make the file.
+    sure: bool,
+    action: &'a str,
+    /// Whether a template has the usual delimiters.
+    standard: bool,
+}
 
 impl Ctx<'_> {
     /// Finds what the task's `src` names, if it is a file of the controller.
@@ -35,7 +48,7 @@ impl Ctx<'_> {
         let span = spec::arg(&action.args, &[key, "_raw_params", "free_form"])
             .map_or(action.span, |(_, node)| node.span);
         let src = if task.action == "script" { first_shell_word(src) } else { src.to_owned() };
-        let Some(paths) = self.possible_paths(&src, task, scope) else {
+        let Some(paths) = possible_paths(&src, task) else {
             if place == Place::Templates {
                 self.unknown_template(scope);
             }
@@ -43,20 +56,15 @@ impl Ctx<'_> {
         };
         // A condition may keep a task from ever asking for a file that is made by an earlier one.
         let sure = task.keywords.when.is_empty() && !scope.conditional && task.looping.is_none();
+        // With other delimiters than the usual ones the text is not what it seems.
+        let standard = !task.args.keys().any(|key| key.ends_with("_string"));
         for path in paths {
-            self.prefetch_path(&path, place, span, sure, &task.action, scope);
+            self.prefetch_path(&path, &Wanted { place, span, sure, action: &task.action, standard }, scope);
         }
     }
 
-    fn prefetch_path(
-        &mut self,
-        path: &str,
-        place: Place,
-        span: Span,
-        sure: bool,
-        action: &str,
-        scope: &Scope,
-    ) {
+    fn prefetch_path(&mut self, path: &str, wanted: &Wanted<'_>, scope: &Scope) {
+        let Wanted { place, span, sure, action, standard } = *wanted;
         if path.is_empty()
             || (action == "unarchive" && path.contains("://"))
             || self.prefetch.has(path, place, scope.role)
@@ -86,55 +94,15 @@ impl Ctx<'_> {
                         );
                         return;
                     }
-                    self.check_template_file(&found);
+                    for include in self.check_template_file(&found, standard) {
+                        self.prefetch_path(&include, &Wanted { sure: false, ..*wanted }, scope);
+                    }
                 }
                 self.attach(&tree);
                 self.prefetch.add(Found { path: path.to_owned(), place, role: scope.role, tree });
             }
             Err(why) => self.error(span, why),
         }
-    }
-
-    /// The paths that a source may come to: itself, or one per item of a literal list.
-    fn possible_paths(&self, src: &str, task: &wire::Task, scope: &Scope) -> Option<Vec<String>> {
-        if !syntax::is_template(src) {
-            return Some(vec![src.to_owned()]);
-        }
-        let looping = task.looping.as_ref();
-        let mut vars = (*scope.vars).clone();
-        let items = match looping {
-            Some(looping)
-                if matches!(looping.lookup.as_deref(), None | Some("items" | "list" | "flattened")) =>
-            {
-                looping.items.as_list()?
-            }
-            _ => return None,
-        };
-        let var = looping?.var.clone();
-        let mut paths = Vec::new();
-        for item in items.iter().take(1000) {
-            if syntax::has_template(item) {
-                return None;
-            }
-            vars.retain(|name, _| name.split('.').next() != Some(&var));
-            vars.insert(var.as_str().into(), item.clone());
-            if let Value::Map(map) = item {
-                for (key, value) in map.iter() {
-                    vars.insert(format!("{var}.{key}").into(), value.clone());
-                    vars.insert(format!("{var}['{key}']").into(), value.clone());
-                }
-            }
-            // Only the item may decide: any other variable can differ on the host.
-            let known: debark_value::Map = vars
-                .iter()
-                .filter(|(name, _)| {
-                    name.strip_prefix(var.as_str()).is_some_and(|r| r.is_empty() || r.starts_with(['.', '[']))
-                })
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect();
-            paths.push(syntax::render_static(src, &known)?);
-        }
-        Some(paths)
     }
 
     /// Small files travel with the play.
@@ -211,17 +179,18 @@ impl Ctx<'_> {
     }
 
     /// A template's own syntax, and the facts that it mentions.
-    fn check_template_file(&mut self, path: &Path) {
-        let Ok(file) = self.compiler.sources.load(path) else { return };
-        let Some(source) = self.compiler.sources.get(file) else { return };
+    fn check_template_file(&mut self, path: &Path, standard: bool) -> BTreeSet<Arc<str>> {
+        let nothing = BTreeSet::new();
+        let Ok(file) = self.compiler.sources.load(path) else { return nothing };
+        let Some(source) = self.compiler.sources.get(file) else { return nothing };
         if !self.scanned.insert(file) || crate::yaml::is_vault(source.text.as_bytes()) {
-            return;
+            return nothing;
         }
         self.mentions.scan(&source.text);
-        if path.extension().is_some_and(|extension| extension == "tera") {
-            return;
+        if !standard || path.extension().is_some_and(|extension| extension == "tera") {
+            return nothing;
         }
-        self.check_template_text(&source.text, file);
+        self.check_template_text(&source.text, file)
     }
 }
 
@@ -234,4 +203,29 @@ fn first_shell_word(text: &str) -> String {
         }
         _ => super::words::first_word(text).0.to_owned(),
     }
+}
+
+/// The paths that a source may come to: itself, or one per item of a literal list.
+fn possible_paths(src: &str, task: &wire::Task) -> Option<Vec<String>> {
+    if !syntax::is_template(src) {
+        return Some(vec![src.to_owned()]);
+    }
+    let looping = task.looping.as_ref();
+    let items = match looping {
+        Some(looping) if matches!(looping.lookup.as_deref(), None | Some("items" | "list" | "flattened")) => {
+            looping.items.as_list()?
+        }
+        _ => return None,
+    };
+    let var: Arc<str> = looping?.var.as_str().into();
+    let mut paths = Vec::new();
+    for item in items.iter().take(1000) {
+        if syntax::has_template(item) {
+            return None;
+        }
+        // Only the item may decide: any other variable can differ on the host.
+        let known = Map::from_iter([(var.clone(), item.clone())]);
+        paths.push(syntax::render_static(src, &known)?);
+    }
+    Some(paths)
 }

@@ -4,7 +4,6 @@ use debark_modules::param::{Kind, Spec};
 use debark_value::{Map, Value};
 
 use super::action::Action;
-use super::actions::Params;
 use super::context::{Ctx, Scope};
 use super::syntax;
 use crate::diagnostic::{Diagnostic, did_you_mean};
@@ -17,28 +16,23 @@ impl Ctx<'_> {
         for (_, node) in &action.args {
             self.check_templates(node);
         }
-        match action.resolved.params {
-            Params::Spec(spec) => self.by_spec(spec, action, scope),
-            Params::Names(names, open) => self.by_names(names, open, action),
-        }
-    }
-
-    fn by_names(&mut self, names: &'static [&'static str], open: bool, action: &Action) -> Map {
-        let mut args = Map::new();
-        for (key, node) in &action.args {
-            if !open && &*key.name != "_raw_params" && !names.contains(&&*key.name) {
-                self.unknown_parameter(action.resolved.name, key, names.iter().copied());
-            }
-            args.insert(key.name.clone(), node.to_value());
-        }
-        args
+        self.by_spec(action.resolved.spec, action, scope)
     }
 
     fn by_spec(&mut self, spec: &'static Spec, action: &Action, scope: &Scope) -> Map {
         let mut args = Map::new();
         let mut places: Vec<(&'static str, Span)> = Vec::new();
         for (key, node) in &action.args {
-            let Some(field) = spec.field(&key.name) else {
+            // Free text belongs to the parameter that takes it.
+            let name = match (&*key.name, spec.rules.free_form) {
+                ("_raw_params", Some(name)) => name,
+                (name, _) => name,
+            };
+            let Some(field) = spec.field(name) else {
+                if spec.rules.any_key {
+                    args.insert(key.name.clone(), node.to_value());
+                    continue;
+                }
                 let known = spec.all().flat_map(|field| {
                     std::iter::once(field.name)
                         .chain(field.aliases.iter().copied())
@@ -66,12 +60,9 @@ impl Ctx<'_> {
                 let at = if node.span.end > node.span.start { node.span } else { key.span };
                 let hint = choice_hint(&field.kind, &value);
                 self.report(
-                    Diagnostic::error(format!(
-                        "parameter `{}` of `{}` {why}",
-                        key.name, action.resolved.name
-                    ))
-                    .at(at)
-                    .maybe_hint(hint),
+                    Diagnostic::error(format!("{} {why}", named(&key.name, action.resolved.name)))
+                        .at(at)
+                        .maybe_hint(hint),
                 );
             }
             args.insert(field.name.into(), value);
@@ -196,4 +187,12 @@ fn choice_hint(kind: &Kind, value: &Value) -> Option<String> {
 /// The parameter with its node, under any of these names.
 pub(super) fn arg<'a>(args: &'a [(Key, Node)], names: &[&str]) -> Option<&'a (Key, Node)> {
     args.iter().find(|(key, _)| names.contains(&&*key.name))
+}
+
+/// The parameter in messages; free text has no name of its own.
+fn named(parameter: &str, module: &str) -> String {
+    match parameter {
+        "_raw_params" => format!("`{module}`"),
+        _ => format!("parameter `{parameter}` of `{module}`"),
+    }
 }

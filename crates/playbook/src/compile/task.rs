@@ -34,7 +34,7 @@ impl Ctx<'_> {
         if !selected {
             return None;
         }
-        let mut task = wire::Task {
+        let task = wire::Task {
             id: self.task_id(),
             span: self.span(node.span),
             action: action.resolved.name.to_owned(),
@@ -44,12 +44,6 @@ impl Ctx<'_> {
             role: scope.role,
             ..rest
         };
-        if matches!(&*task.action, "include_tasks" | "include_role")
-            && let Some(raw) = task.args.shift_remove("_raw_params")
-        {
-            let name = if task.action == "include_tasks" { "file" } else { "name" };
-            task.args.entry(name.into()).or_insert(raw);
-        }
         self.special(&action, &task, &inner);
         self.prefetch_for(&task, &action, scope);
         Some(wire::Node::Task(Box::new(task)))
@@ -257,41 +251,15 @@ impl Ctx<'_> {
     }
 
     fn check_meta(&mut self, action: &Action, args: &Map, scope: &Scope) {
-        const META: [&str; 13] = [
-            "flush_handlers",
-            "noop",
-            "refresh_inventory",
-            "clear_facts",
-            "clear_host_errors",
-            "end_host",
-            "end_play",
-            "end_batch",
-            "end_role",
-            "reset_connection",
-            "role_complete",
-            "none",
-            "pass",
-        ];
-        let what = args.get("_raw_params").and_then(Value::as_str).unwrap_or_default();
-        if !META.contains(&what) && !syntax::is_template(what) {
-            let hint = did_you_mean(what, META)
-                .or_else(|| Some(format!("it takes one of `{}`", META[..10].join("`, `"))));
-            self.report(
-                Diagnostic::error(format!("`meta` knows no `{what}`")).at(action.span).maybe_hint(hint),
-            );
-        } else if what == "end_role" && (scope.role.is_none() || scope.handlers) {
+        let what = args.get("free_form").and_then(Value::as_str).unwrap_or_default();
+        if what == "end_role" && (scope.role.is_none() || scope.handlers) {
             self.error(action.span, "`meta: end_role` stands outside of a role's tasks");
         }
     }
 
     fn check_assert(&mut self, action: &Action) {
-        match super::spec::arg(&action.args, &["that"]) {
-            Some((_, that)) if !that.is_null() => {
-                let conditions: Vec<_> = that.as_seq().unwrap_or(std::slice::from_ref(that)).to_vec();
-                conditions.iter().for_each(|condition| self.check_condition(condition));
-            }
-            _ if action.template.is_none() => self.error(action.span, "`assert` needs the parameter `that`"),
-            _ => {}
+        if let Some((_, that)) = super::spec::arg(&action.args, &["that"]) {
+            self.check_condition(that);
         }
     }
 

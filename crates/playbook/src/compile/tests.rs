@@ -73,7 +73,7 @@ fn tasks(nodes: &[Node]) -> Vec<&Task> {
     let mut found = Vec::new();
     for node in nodes {
         match node {
-            Node::Task(task) if task.args.get("_raw_params") == Some(&Value::from("flush_handlers")) => {}
+            Node::Task(task) if task.args.get("free_form") == Some(&Value::from("flush_handlers")) => {}
             Node::Task(task) => found.push(&**task),
             Node::Block(block) => {
                 for part in [&block.block, &block.rescue, &block.always] {

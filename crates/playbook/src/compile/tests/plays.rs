@@ -99,7 +99,7 @@ fn old_forms() {
     assert_eq!(all[2].args_template, Some(Value::from("{{ options }}")));
     assert_eq!(text(all[3], "chdir").as_deref(), Some("/"));
     assert_eq!(all[4].args_template, Some(Value::from("{{ options }}")));
-    assert_eq!(text(all[5], "_raw_params").as_deref(), Some("noop"));
+    assert_eq!(text(all[5], "free_form").as_deref(), Some("noop"));
     assert_eq!(text(all[6], "b").as_deref(), Some("x y"));
 }
 

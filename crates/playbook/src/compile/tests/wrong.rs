@@ -41,6 +41,9 @@ wrong! {
     block_as_handler: "- hosts: all\n  tasks: []\n  handlers:\n    - block: [{ping: }]\n";
     rescue_without_block: "- hosts: all\n  tasks:\n    - rescue: [{ping: }]\n";
     legacy_include: "- hosts: all\n  tasks:\n    - include: x.yml\n";
+    bad_template: "- hosts: all\n  tasks:\n    - debug: {msg: 'a {{ b | defalt(1) }}'}\n";
+    bad_template_in_a_block: "- hosts: all\n  tasks:\n    - debug:\n        msg: |\n          one\n          two {{ b + }}\n";
+    bad_condition: "- hosts: all\n  tasks:\n    - ping:\n      when: a = b\n";
     several_at_once: "- hosts: all\n  tasks:\n    - pingg:\n    - ping: {x: 1}\n    - debug: msg=x\n      wehn: y\n";
 }
 

@@ -17,6 +17,7 @@ pub mod facts;
 pub mod file_args;
 pub mod file_diff;
 pub mod fnmatch;
+pub mod get_url;
 pub mod getent;
 pub mod git;
 pub mod group;
@@ -50,6 +51,7 @@ pub mod timezone;
 pub mod ufw;
 pub mod units;
 pub mod upstream;
+pub mod uri;
 pub mod user;
 pub mod wait_for;
 

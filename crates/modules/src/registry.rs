@@ -31,6 +31,7 @@ static MODULES: &[Module] = modules![
     apt,
     authorized_key,
     command,
+    get_url,
     getent,
     git,
     group,
@@ -52,6 +53,7 @@ static MODULES: &[Module] = modules![
     systemd as ["systemd"],
     timezone,
     ufw,
+    uri,
     user,
     wait_for,
 ];

@@ -8,8 +8,9 @@
 mod connect;
 pub(crate) mod resolve;
 mod response;
+mod spool;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod url;
 
 use std::io::Write;
@@ -20,6 +21,7 @@ use base64::Engine;
 
 pub(crate) use resolve::addresses;
 pub use response::{Body, Response};
+pub use spool::spool;
 pub use url::Url;
 
 use crate::{Failure, Host};
@@ -227,4 +229,39 @@ pub fn download(
             .with(crate::map! { "status_code" => i64::from(response.status) }));
     }
     response.body.copy_to(out, limit).map_err(|why| Failure::new(format!("{}: {why}", response.url)))
+}
+
+/// The name that a `Content-Disposition` field gives, RFC 6266, without any directories.
+pub fn disposition_name(field: &str) -> Option<String> {
+    let (_, rest) = field.split_once("filename=")?;
+    let rest = rest.trim_start();
+    let name = match rest.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next(),
+        None => rest.split(';').next().map(str::trim),
+    };
+    let name = name?.rsplit('/').next()?;
+    (!name.is_empty() && name != "." && name != "..").then(|| name.to_owned())
+}
+
+/// A time as HTTP writes it, RFC 9110 section 5.6.7: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub fn http_date(seconds: i64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let date = crate::shadow::date(days);
+    let mut parts = date.split('-');
+    let (year, month, day) = (parts.next(), parts.next(), parts.next());
+    let month = month.and_then(|m| m.parse::<usize>().ok()).and_then(|m| MONTHS.get(m.checked_sub(1)?));
+    let weekday = usize::try_from(days.rem_euclid(7)).ok().and_then(|at| DAYS.get(at));
+    format!(
+        "{}, {} {} {} {:02}:{:02}:{:02} GMT",
+        weekday.copied().unwrap_or_default(),
+        day.unwrap_or_default(),
+        month.copied().unwrap_or_default(),
+        year.unwrap_or_default(),
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
 }

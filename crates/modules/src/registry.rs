@@ -29,8 +29,10 @@ macro_rules! modules {
 #[rustfmt::skip]
 static MODULES: &[Module] = modules![
     apt,
+    apt_repository,
     authorized_key,
     command,
+    deb822_repository,
     get_url,
     getent,
     git,
@@ -41,6 +43,7 @@ static MODULES: &[Module] = modules![
     locale_gen,
     modprobe,
     mount,
+    package,
     ping,
     raw,
     reboot,

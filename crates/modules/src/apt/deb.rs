@@ -19,7 +19,7 @@ impl Drop for Downloads {
 }
 
 impl Downloads {
-    fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         let mut random = [0u8; 8];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
             .map_err(|error| Failure::new(format!("cannot get random bytes: {error}")))?;
@@ -27,6 +27,10 @@ impl Downloads {
         // apt reads it as its own user.
         std::fs::create_dir(&dir).map_err(|error| Failure::io("cannot create", &dir, error))?;
         Ok(Self(dir))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

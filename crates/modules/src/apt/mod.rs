@@ -22,6 +22,9 @@ mod spec;
 mod transaction;
 mod update;
 
+pub(crate) use deb::{Downloads, fetch};
+pub(crate) use update::refresh_patiently;
+
 choices! {
     /// What should hold.
     pub enum State {

@@ -69,12 +69,33 @@ pub(super) fn bring(params: &Params, host: &Host) -> Result<Cache, Failure> {
         return Ok(Cache { wanted, updated: true, time: seconds(before), check });
     }
     get::need_root()?;
-    let retries = params.update_cache_retries.clamp(1, 100);
-    let longest = u64::try_from(params.update_cache_retry_max_delay).unwrap_or(0);
-    for attempt in 1..=retries {
-        match refresh(params.lock_timeout, host) {
-            Ok(()) => break,
-            Err(failure) if attempt == retries => {
+    refresh_patiently(
+        params.lock_timeout,
+        params.update_cache_retries,
+        params.update_cache_retry_max_delay,
+        host,
+    )?;
+    let after = lists_time();
+    Ok(Cache { wanted, updated: after != before, time: seconds(after), check })
+}
+
+/// Fetches the lists, several times if need be, with pauses that double up to `longest` seconds.
+///
+/// # Errors
+/// A source cannot be read: also one that has old lists, for those would pass for new.
+pub(crate) fn refresh_patiently(
+    lock_timeout: i64,
+    retries: i64,
+    longest: i64,
+    host: &Host,
+) -> Result<(), Failure> {
+    let retries = retries.clamp(1, 100);
+    let longest = u64::try_from(longest).unwrap_or(0);
+    let mut attempt = 1;
+    loop {
+        match refresh(lock_timeout, host) {
+            Ok(()) => return Ok(()),
+            Err(failure) if attempt >= retries => {
                 let times = if retries == 1 { "try" } else { "tries" };
                 return Err(Failure {
                     msg: format!("apt's lists were not fetched in {retries} {times}: {}", failure.msg),
@@ -84,18 +105,13 @@ pub(super) fn bring(params: &Params, host: &Host) -> Result<Cache, Failure> {
             Err(_) => {
                 let delay = 1u64.checked_shl(attempt as u32 - 1).unwrap_or(longest).min(longest);
                 std::thread::sleep(Duration::from_secs(delay));
+                attempt += 1;
             }
         }
     }
-    let after = lists_time();
-    Ok(Cache { wanted, updated: after != before, time: seconds(after), check })
 }
 
-/// Fetches the lists once.
-///
-/// # Errors
-/// A source cannot be read: also one that has old lists, for those would pass for new.
-pub(crate) fn refresh(lock_timeout: i64, host: &Host) -> Result<(), Failure> {
+fn refresh(lock_timeout: i64, host: &Host) -> Result<(), Failure> {
     transaction::settle(lock_timeout, host)?;
     locks::wait(lock_timeout)?;
     let output = host.exec(&command(lock_timeout))?;

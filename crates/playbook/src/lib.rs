@@ -7,6 +7,7 @@
 pub mod compile;
 pub mod diagnostic;
 pub mod keywords;
+pub mod schema;
 pub mod source;
 pub mod yaml;
 

@@ -137,7 +137,8 @@ impl<'a> Ctx<'a> {
     }
 
     pub fn report(&mut self, diagnostic: Diagnostic) {
-        if !self.diagnostics.contains(&diagnostic) {
+        // The same file may be read for several plays; a flood need not be free of repeats.
+        if self.diagnostics.len() > 500 || !self.diagnostics.contains(&diagnostic) {
             self.diagnostics.push(diagnostic);
         }
     }

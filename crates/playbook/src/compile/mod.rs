@@ -11,6 +11,7 @@ mod context;
 mod files;
 mod imports;
 mod keyword;
+mod list;
 mod mentions;
 mod play;
 mod prefetch;
@@ -21,6 +22,7 @@ mod start;
 mod syntax;
 mod tags;
 mod task;
+mod vars;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -29,9 +31,11 @@ use std::sync::Arc;
 use debark_value::{Map, Value};
 use debark_wire::Play;
 
+pub use list::{ListedPlay, ListedTask};
 pub use mentions::Mentions;
 pub use runtime::Asking;
 pub use tags::Selection;
+pub use vars::IncludedVars;
 
 use crate::diagnostic::Diagnostic;
 use crate::source::{SourceMap, Span};

@@ -184,3 +184,46 @@ fn five_thousand_tasks_compile_quickly() {
     // Without optimization on a busy machine; an optimized build takes a fraction.
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
+
+#[test]
+fn lists_tasks_and_tags_as_ansible_does() {
+    let project = Project::new(&[
+        (
+            "site.yml",
+            "- hosts: [a, b]\n  tags: p\n  roles: [{role: r, tags: y}]\n  tasks:\n    - {name: x, ping: , tags: z}\n    - ping:\n",
+        ),
+        ("roles/r/tasks/main.yml", "- {name: in role, ping: }\n"),
+    ]);
+    let listed = project.compile()[0].list();
+    insta::assert_snapshot!(format!("{}\n{}{}", listed.heading(1), listed.task_lines(), listed.tag_line()));
+}
+
+#[test]
+fn include_vars_reads_files_and_directories() {
+    let project = Project::new(&[
+        ("vars/a.yml", "a: 1\n"),
+        ("more/b.yml", "b: 2\n"),
+        ("more/deep/c.json", "{\"c\": 3}"),
+        ("more/skip.txt", "x"),
+        ("bad.yml", "[1]"),
+    ]);
+    let compiler = project.compiler();
+    let read = |args: Map| compiler.include_vars(&args, project.dir.path(), None, None);
+    assert_eq!(read(debark_value::map! { "file" => "a.yml" }).unwrap().vars.get("a"), Some(&1.into()));
+    assert!(
+        read(debark_value::map! { "dir" => "more" }).unwrap_err().contains("skip.txt does not end in one of")
+    );
+    let all =
+        read(debark_value::map! { "dir" => "more", "ignore_files" => "skip.txt", "name" => "n" }).unwrap();
+    assert_eq!(all.vars.get("n"), Some(&Value::from(debark_value::map! { "b" => 2, "c" => 3 })));
+    assert_eq!(all.files.len(), 2);
+    let top = read(debark_value::map! { "dir" => "more", "depth" => 1, "ignore_unknown_extensions" => true })
+        .unwrap();
+    assert_eq!(top.files.len(), 1);
+    assert!(read(debark_value::map! { "file" => "gone.yml" }).unwrap_err().contains("vars/gone.yml"));
+    assert!(
+        read(debark_value::map! { "file" => "bad.yml" })
+            .unwrap_err()
+            .contains("a file of variables is a mapping")
+    );
+}

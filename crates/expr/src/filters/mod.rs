@@ -4,8 +4,11 @@
 
 mod basic;
 mod collect;
+mod data;
 mod list;
+mod path;
 mod select;
+mod text;
 
 pub(crate) use basic::random_below;
 pub(crate) use collect::{product_of, subelements_of};
@@ -32,7 +35,8 @@ const fn tolerant(name: &'static str, run: FilterFn) -> Filter {
     Filter { name, run, tolerant: true }
 }
 
-const TABLES: &[&[Filter]] = &[basic::TABLE, select::TABLE, list::TABLE, collect::TABLE];
+const TABLES: &[&[Filter]] =
+    &[basic::TABLE, select::TABLE, list::TABLE, collect::TABLE, text::TABLE, data::TABLE, path::TABLE];
 
 /// The name without the collections whose filters live here.
 pub(crate) fn short(name: &str) -> &str {

@@ -11,6 +11,7 @@ pub mod authorized_key;
 pub mod builtin;
 pub mod clock;
 pub mod command;
+pub mod cron;
 pub mod deb822_repository;
 pub mod dpkg;
 pub mod edit;

@@ -32,6 +32,7 @@ static MODULES: &[Module] = modules![
     apt_repository,
     authorized_key,
     command,
+    cron,
     deb822_repository,
     get_url,
     getent,

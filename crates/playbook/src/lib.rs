@@ -4,11 +4,15 @@
 //! are resolved, parameters are checked and files are found. Everything that is wrong is a [`Diagnostic`] with file,
 //! line, column and a hint.
 
+mod command;
 pub mod compile;
 pub mod diagnostic;
+pub mod inventory;
 pub mod keywords;
 pub mod schema;
 pub mod source;
+pub mod vars;
+pub mod vault;
 pub mod yaml;
 
 pub use compile::{CompileOptions, Compiled, CompiledPlay, Compiler};

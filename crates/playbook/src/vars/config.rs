@@ -1,0 +1,139 @@
+//! The parts of `ansible.cfg` that say where inventories and vault passwords are.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use crate::vault;
+
+/// An `ansible.cfg`.
+#[derive(Debug, Default)]
+pub struct Config {
+    dir: PathBuf,
+    values: HashMap<(String, String), String>,
+}
+
+impl Config {
+    /// Which file counts: `ANSIBLE_CONFIG`, `./ansible.cfg` (unless others may write to this directory),
+    /// `~/.ansible.cfg`, `/etc/ansible/ansible.cfg`.
+    pub fn path() -> Option<PathBuf> {
+        use std::os::unix::fs::PermissionsExt;
+        if let Some(path) = std::env::var_os("ANSIBLE_CONFIG").map(PathBuf::from) {
+            let path = if path.is_dir() { path.join("ansible.cfg") } else { path };
+            if path.is_file() {
+                return Some(path);
+            }
+        }
+        let private = std::fs::metadata(".").is_ok_and(|meta| meta.permissions().mode() & 0o002 == 0);
+        let here = private.then(|| std::env::current_dir().ok()).flatten().map(|dir| dir.join("ansible.cfg"));
+        let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".ansible.cfg"));
+        let global = Some(PathBuf::from("/etc/ansible/ansible.cfg"));
+        [here, home, global].into_iter().flatten().find(|path| path.is_file())
+    }
+
+    /// The file that counts, if there is one that can be read.
+    pub fn load() -> Self {
+        let Some(path) = Self::path() else { return Self::default() };
+        let text = crate::source::read_bytes(&path, 1 << 20).unwrap_or_default();
+        let dir = path.parent().map(Path::to_owned).unwrap_or_default();
+        Self { dir, values: parse(&String::from_utf8_lossy(&text)) }
+    }
+
+    /// A value, or what the environment says instead.
+    pub fn get(&self, env: &str, section: &str, key: &str) -> Option<String> {
+        let own = || self.values.get(&(section.to_owned(), key.to_owned())).cloned();
+        std::env::var(env).ok().or_else(own).filter(|text| !text.is_empty())
+    }
+
+    /// A path: relative to the file when it is from there, to the working directory when from the environment.
+    fn located(&self, env: &str, text: &str) -> PathBuf {
+        let (text, home) = match (text.strip_prefix("~/"), std::env::var_os("HOME")) {
+            (Some(rest), Some(home)) => (rest, Some(PathBuf::from(home))),
+            _ => (text, None),
+        };
+        match home {
+            Some(home) => home.join(text),
+            None if std::env::var_os(env).is_some() => PathBuf::from(text),
+            None => self.dir.join(text),
+        }
+    }
+}
+
+/// The inventory sources of one who gives no `-i`.
+pub fn default_inventory() -> Vec<String> {
+    let config = Config::load();
+    match config.get("ANSIBLE_INVENTORY", "defaults", "inventory") {
+        Some(text) => {
+            let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+            if text.contains(',')
+                && !parts.iter().any(|part| config.located("ANSIBLE_INVENTORY", part).exists())
+            {
+                return vec![text];
+            }
+            parts
+                .iter()
+                .map(|part| config.located("ANSIBLE_INVENTORY", part).to_string_lossy().into_owned())
+                .collect()
+        }
+        None => Some("/etc/ansible/hosts")
+            .filter(|path| Path::new(path).exists())
+            .map(str::to_owned)
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// Vault passwords that the environment and `ansible.cfg` name, besides those of the command line.
+pub fn vault_sources(ids: &[String], files: &[PathBuf], ask: bool) -> vault::Sources {
+    let config = Config::load();
+    let truth = |text: Option<String>| {
+        text.is_some_and(|text| ["1", "true", "yes", "on"].contains(&&*text.to_lowercase()))
+    };
+    let mut sources = vault::Sources {
+        ids: Vec::new(),
+        files: files.to_vec(),
+        ask: ask || truth(config.get("ANSIBLE_ASK_VAULT_PASS", "defaults", "ask_vault_pass")),
+        match_id: truth(config.get("ANSIBLE_VAULT_ID_MATCH", "defaults", "vault_id_match")),
+    };
+    let listed =
+        config.get("ANSIBLE_VAULT_IDENTITY_LIST", "defaults", "vault_identity_list").unwrap_or_default();
+    for id in listed.split(',').map(str::trim).filter(|id| !id.is_empty()) {
+        let (label, source) = id.split_once('@').unwrap_or(("default", id));
+        let source = match source {
+            "prompt" => source.to_owned(),
+            path => config.located("ANSIBLE_VAULT_IDENTITY_LIST", path).to_string_lossy().into_owned(),
+        };
+        sources.ids.push(format!("{label}@{source}"));
+    }
+    sources.ids.extend(ids.iter().cloned());
+    if let Some(path) = config.get("ANSIBLE_VAULT_PASSWORD_FILE", "defaults", "vault_password_file") {
+        sources.files.push(config.located("ANSIBLE_VAULT_PASSWORD_FILE", &path));
+    }
+    sources
+}
+
+fn parse(text: &str) -> HashMap<(String, String), String> {
+    let mut values = HashMap::new();
+    let mut section = String::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            section = name.trim().to_owned();
+        } else if let Some((key, value)) = line.split_once(['=', ':']) {
+            let value = value.split(" ;").next().unwrap_or_default().trim();
+            values.insert((section.clone(), key.trim().to_lowercase()), value.to_owned());
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_sections() {
+        let values =
+            parse("[defaults]\n# c\ninventory = ./hosts ; here\n[privilege_escalation]\nbecome: true\n");
+        assert_eq!(values[&("defaults".into(), "inventory".into())], "./hosts");
+        assert_eq!(values[&("privilege_escalation".into(), "become".into())], "true");
+    }
+}

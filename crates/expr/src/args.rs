@@ -25,6 +25,7 @@ impl V {
             Self::Seq(items) | Self::Tuple(items) => {
                 Ok(Value::from(items.iter().map(Self::to_value).collect::<Res<Vec<_>>>()?))
             }
+            Self::Undef(undef) if undef.soft => Ok(Value::from("")),
             Self::Undef(undef) => Err(undef.error()),
             Self::Lazy(value) => Ok(value.clone()),
             Self::Thing(thing) => thing.to_value(self.type_name()),

@@ -11,7 +11,7 @@ use crate::exec::BlockChain;
 use crate::ops;
 use crate::scope::Scope;
 use crate::syntax::ast::{BinOp, CallArgs, CmpOp, Expr, Kind, Template};
-use crate::value::{Frame, Module, V};
+use crate::value::{Frame, Module, Undef, V};
 use crate::{filters, tests_};
 
 /// Steps one rendering may take: some seconds' worth.
@@ -143,7 +143,11 @@ impl<'a> Ctx<'a> {
                 }
                 match otherwise {
                     Some(otherwise) => self.eval(otherwise),
-                    None => Ok(V::undef("the value of an inline 'if' without 'else'")),
+                    None => Ok(V::Undef(Arc::new(Undef {
+                        name: "the value of an inline 'if' without 'else'".into(),
+                        soft: true,
+                        hint: None,
+                    }))),
                 }
             }
         }
@@ -193,6 +197,7 @@ impl<'a> Ctx<'a> {
         Ok(match value {
             V::Data(value) | V::Lazy(value) => value.truthy(),
             V::Seq(items) | V::Tuple(items) => !items.is_empty(),
+            V::Undef(_) => false,
             _ => true,
         })
     }

@@ -243,7 +243,7 @@ impl Ctx<'_> {
 
     fn emit(&mut self, value: V, out: &mut Out) -> Res<()> {
         if let V::Undef(undef) = &value {
-            return Err(undef.error());
+            return if undef.soft { out.emit(V::from("")) } else { Err(undef.error()) };
         }
         let value = self.settle(value)?;
         let value = match value {

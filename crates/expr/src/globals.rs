@@ -106,7 +106,11 @@ fn query(ctx: &mut Ctx<'_>, args: &Args) -> Res<V> {
 
 fn undef(_: &mut Ctx<'_>, args: &Args) -> Res<V> {
     let hint = args.text(0, "hint")?;
-    Ok(V::Undef(Arc::new(Undef { name: "undef()".into(), hint: hint.map(|hint| hint.to_string()) })))
+    Ok(V::Undef(Arc::new(Undef {
+        name: "undef()".into(),
+        soft: false,
+        hint: hint.map(|hint| hint.to_string()),
+    })))
 }
 
 fn lipsum(_: &mut Ctx<'_>, _: &Args) -> Res<V> {

@@ -48,7 +48,7 @@ impl Ctx<'_> {
         names.extend(self.scope.names().map(|name| &**name));
         names.extend(self.frames.iter().flatten().map(|(name, _)| &**name));
         let hint = nearest(name, names.into_iter()).map(|near| format!("did you mean '{near}'?"));
-        V::Undef(Arc::new(Undef { name: name.to_owned(), hint }))
+        V::Undef(Arc::new(Undef { name: name.to_owned(), soft: false, hint }))
     }
 
     pub(crate) fn local(&self, name: &str) -> Option<&V> {
@@ -356,7 +356,7 @@ impl Ctx<'_> {
 fn absent<'a>(expr: &Expr, name: &str, known: impl Iterator<Item = &'a str>) -> V {
     let hint = nearest(name, known).map(|near| format!("did you mean '{near}'?"));
     let path = expr.path().unwrap_or_else(|| format!("attribute {name}"));
-    V::Undef(Arc::new(Undef { name: path, hint }))
+    V::Undef(Arc::new(Undef { name: path, soft: false, hint }))
 }
 
 impl Ctx<'_> {

@@ -522,7 +522,7 @@ impl V {
         match self {
             Self::Data(value) | Self::Lazy(value) => crate::ops::text(value),
             Self::Thing(thing) => crate::ops::text(&thing.to_value(self.type_name())?),
-            Self::Undef(undef) => Err(undef.error()),
+            Self::Undef(_) => Ok(String::new()),
             Self::Seq(_) | Self::Tuple(_) => {
                 let mut out = String::new();
                 self.repr(&mut out)?;

@@ -30,6 +30,8 @@ pub(crate) enum V {
 
 pub(crate) struct Undef {
     pub name: String,
+    /// An inline `if` without `else` whose condition is false: prints as nothing.
+    pub soft: bool,
     pub hint: Option<String>,
 }
 
@@ -145,7 +147,7 @@ impl V {
     }
 
     pub fn undef(name: impl Into<String>) -> Self {
-        Self::Undef(Arc::new(Undef { name: name.into(), hint: None }))
+        Self::Undef(Arc::new(Undef { name: name.into(), soft: false, hint: None }))
     }
 
     pub fn tuple(items: Vec<V>) -> Self {
@@ -183,7 +185,7 @@ impl V {
     /// The error that a use of this value is: undefined, or only known after a run.
     pub fn usable(&self) -> Res<()> {
         match self {
-            Self::Undef(undef) => Err(undef.error()),
+            Self::Undef(undef) if !undef.soft => Err(undef.error()),
             Self::Data(Value::Unknown(reason)) => Err(Error::unknown(reason)),
             _ => Ok(()),
         }

@@ -48,6 +48,7 @@ static MODULES: &[Module] = modules![
     modprobe,
     mount,
     package,
+    file,
     ping,
     raw,
     reboot,

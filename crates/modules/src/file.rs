@@ -115,11 +115,11 @@ impl Task {
         host: &Host,
         path: &Path,
         now: &Stat,
-        exists: bool,
         mut result: Map,
         mut diff: Vec<Diff>,
         first: Option<crate::plan::Apply>,
     ) -> Result<Plan, Failure> {
+        let exists = Stat::followed(path).is_ok_and(|found| found.is_some());
         let attrs = self.wanted.diff(host, path, now, exists)?;
         let times = self.times.diff(path, exists)?;
         attrs.after(now).report(&mut result);
@@ -169,7 +169,7 @@ fn touch(host: &Host, task: Task) -> Result<Plan, Failure> {
     let followed = if task.params.follow { resolve(&task.path) } else { task.path.clone() };
     let result = map! { "dest" => path_value(&task.path) };
     if let Some(now) = Stat::of(&followed)? {
-        return task.attributes(host, &followed, &now, true, result, Vec::new(), None);
+        return task.attributes(host, &followed, &now, result, Vec::new(), None);
     }
     crate::atomic::need_parent(host, &followed)?;
     let fresh = Stat::fresh(FileKind::File, crate::atomic::parent_of(&followed));
@@ -179,7 +179,7 @@ fn touch(host: &Host, task: Task) -> Result<Plan, Failure> {
         let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
         made.map(|_| Map::new()).map_err(|error| crate::atomic::write_failure(&path, error))
     });
-    task.attributes(host, &followed, &fresh, false, result, diff, Some(make))
+    task.attributes(host, &followed, &fresh, result, diff, Some(make))
 }
 
 fn existing(host: &Host, task: Task) -> Result<Plan, Failure> {
@@ -190,7 +190,7 @@ fn existing(host: &Host, task: Task) -> Result<Plan, Failure> {
     let result = map! { "path" => path_value(&path) };
     match Stat::of(&path)? {
         Some(now) if matches!(now.kind, FileKind::File | FileKind::Other) => {
-            task.attributes(host, &path, &now, true, result, Vec::new(), None)
+            task.attributes(host, &path, &now, result, Vec::new(), None)
         }
         // A task before this one may be about to make it; what it will be like is not known.
         None if host.is_check() => Ok(Plan::change(result, vec![], |_| Ok(Map::new()))),

@@ -81,7 +81,7 @@ pub(super) fn soft(host: &Host, task: Task) -> Result<Plan, Failure> {
             });
         };
         let real = resolve(&target);
-        let mut plan = task.attributes(host, &real, &target_stat, true, Map::new(), diff, first)?;
+        let mut plan = task.attributes(host, &real, &target_stat, Map::new(), diff, first)?;
         plan.result = result;
         // What is reported is the link, not what it leads to.
         if let crate::plan::Action::Change(apply) = plan.action {
@@ -92,7 +92,7 @@ pub(super) fn soft(host: &Host, task: Task) -> Result<Plan, Failure> {
         }
         return Ok(plan);
     }
-    task.attributes(host, &path, &link, !relink, result, diff, first)
+    task.attributes(host, &path, &link, result, diff, first)
 }
 
 pub(super) fn hard(host: &Host, task: Task) -> Result<Plan, Failure> {
@@ -104,7 +104,7 @@ pub(super) fn hard(host: &Host, task: Task) -> Result<Plan, Failure> {
     let Some(src) = task.params.src.clone() else {
         return match task.now {
             Some(now) if now.state() == "hard" => {
-                task.attributes(host, &path, &now, true, result, Vec::new(), None)
+                task.attributes(host, &path, &now, result, Vec::new(), None)
             }
             _ => Err(Failure::new(format!("{} needs `src` to become a hard link", path.display()))),
         };
@@ -123,7 +123,7 @@ pub(super) fn hard(host: &Host, task: Task) -> Result<Plan, Failure> {
     };
     match task.now {
         Some(now) if now.id == source.id => {
-            return task.attributes(host, &path, &now, true, result, Vec::new(), None);
+            return task.attributes(host, &path, &now, result, Vec::new(), None);
         }
         Some(now) if now.kind == FileKind::Directory => {
             return Err(Failure::new(format!(
@@ -148,7 +148,7 @@ pub(super) fn hard(host: &Host, task: Task) -> Result<Plan, Failure> {
         Ok(Map::new())
     });
     let linked = Stat { nlink: source.nlink + 1, ..source };
-    task.attributes(host, &path, &linked, false, result, diff, Some(first))
+    task.attributes(host, &path, &linked, result, diff, Some(first))
 }
 
 /// Makes a link under another name and renames it: the path is never without one.

@@ -85,7 +85,7 @@ fn build(out: &Path, target: &str) -> Result<PathBuf, Box<dyn Error>> {
         ])
         .env("CARGO_TARGET_DIR", &directory)
         .env("CARGO_BUILD_BUILD_DIR", &directory)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
         .status()?;
     if !status.success() {
         return Err(format!("building the agent ended with {status}").into());

@@ -9,6 +9,7 @@ mod list;
 mod path;
 mod select;
 mod text;
+mod yaml;
 
 pub(crate) use basic::random_below;
 pub(crate) use collect::{product_of, subelements_of};
@@ -35,8 +36,16 @@ const fn tolerant(name: &'static str, run: FilterFn) -> Filter {
     Filter { name, run, tolerant: true }
 }
 
-const TABLES: &[&[Filter]] =
-    &[basic::TABLE, select::TABLE, list::TABLE, collect::TABLE, text::TABLE, data::TABLE, path::TABLE];
+const TABLES: &[&[Filter]] = &[
+    basic::TABLE,
+    select::TABLE,
+    list::TABLE,
+    collect::TABLE,
+    text::TABLE,
+    data::TABLE,
+    path::TABLE,
+    yaml::TABLE,
+];
 
 /// The name without the collections whose filters live here.
 pub(crate) fn short(name: &str) -> &str {

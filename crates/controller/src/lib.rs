@@ -1,1 +1,23 @@
 //! Who does what when: batches, barriers, delegation, budgets, events.
+//!
+//! [`Engine`] owns all state of a run and lives on one thread; everything that happens comes to it through one queue.
+//! What playbooks and inventories say it asks a [`World`], how hosts are reached a [`Connector`], and what happens it
+//! tells a [`Monitor`].
+
+mod barrier;
+mod batch;
+mod delegate;
+mod engine;
+mod event;
+mod hosts;
+mod once;
+mod recap;
+mod requests;
+mod store;
+mod world;
+
+pub use batch::{Order, Size, batches, ordered};
+pub use engine::{Engine, Interrupt, Outcome};
+pub use event::{Monitor, Note};
+pub use recap::{Counts, Recap, Slow};
+pub use world::{Channel, Connector, Content, PlaySpec, Settings, Ssh, World};

@@ -1,8 +1,11 @@
 //! Frames: a length of four bytes, little endian, then a postcard message.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::play::HostPlay;
 
 /// The largest frame either side accepts, in bytes: bounds what a broken or hostile far side can make us allocate.
 pub const FRAME_LIMIT: usize = 256 << 20;
@@ -62,6 +65,22 @@ pub fn write<T: Serialize>(out: &mut impl Write, message: &T) -> Result<(), Wire
     Ok(())
 }
 
+/// A [`crate::ToAgent::Play`] as a frame in parts, so that all hosts share the large one.
+///
+/// # Errors
+/// The message is beyond [`FRAME_LIMIT`].
+pub fn play_frame(shared: &Arc<[u8]>, host: &HostPlay) -> Result<Vec<Arc<[u8]>>, WireError> {
+    // The variant's number, the length of the bytes, the bytes, the host's part: what postcard would write.
+    let mut head = encode(&(0_u32, shared.len()))?;
+    let tail = encode(host)?;
+    let length = head.len() + shared.len() + tail.len();
+    if length > FRAME_LIMIT {
+        return Err(WireError::TooLong(length));
+    }
+    head.splice(0..0, (length as u32).to_le_bytes());
+    Ok(vec![head.into(), shared.clone(), tail.into()])
+}
+
 /// Reads one frame.
 ///
 /// # Errors
@@ -99,6 +118,16 @@ mod tests {
         assert_eq!(read::<ToAgent>(&mut input).unwrap(), ToAgent::Stop { reason: "enough".into() });
         assert_eq!(read::<ToAgent>(&mut input).unwrap(), ToAgent::End);
         assert!(matches!(read::<ToAgent>(&mut input), Err(WireError::Closed)));
+    }
+
+    #[test]
+    fn a_play_in_parts_is_the_same_message() {
+        let shared: Arc<[u8]> = vec![7; 300].into();
+        let host = HostPlay { host: "web1".into(), ..HostPlay::default() };
+        let parts = play_frame(&shared, &host).unwrap().concat();
+        let mut whole = Vec::new();
+        write(&mut whole, &ToAgent::Play { shared, host: Box::new(host) }).unwrap();
+        assert_eq!(parts, whole);
     }
 
     #[test]

@@ -4,6 +4,6 @@ mod frame;
 mod message;
 mod play;
 
-pub use frame::{FRAME_LIMIT, MAGIC, PART, WireError, decode, encode, read, write};
+pub use frame::{FRAME_LIMIT, MAGIC, PART, WireError, decode, encode, play_frame, read, write};
 pub use message::*;
 pub use play::*;

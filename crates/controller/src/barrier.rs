@@ -1,0 +1,115 @@
+//! Lockstep between the hosts of a batch, without a message per task.
+//!
+//! Ansible's linear strategy runs each task on all hosts before the next begins. Other hosts can only see a difference
+//! where something changes, so agents run ahead through tasks that change nothing and ask here before a change.
+//! Positions are totally ordered and a host that waits counts as having come as far as where it waits: of all that
+//! wait the one furthest behind is always let through, so nobody waits for ever.
+
+use std::collections::{BTreeSet, HashMap};
+
+/// Progress of a batch within one play.
+#[derive(Debug, Default)]
+pub(crate) struct Barriers {
+    /// Ids of tasks that all hosts share in the same order: not handlers, not what was included on one host.
+    shared: BTreeSet<u32>,
+    /// Per host: all shared tasks below this are behind it.
+    passed: HashMap<String, u32>,
+    /// Host, request and position.
+    waiting: Vec<(String, u32, u32)>,
+}
+
+impl Barriers {
+    /// A batch at its start.
+    pub(crate) fn new(hosts: &[String], shared: BTreeSet<u32>) -> Self {
+        let passed = hosts.iter().map(|host| (host.clone(), 0)).collect();
+        Self { shared, passed, waiting: Vec::new() }
+    }
+
+    /// A host asks; [`Barriers::released`] tells when it may go on.
+    pub(crate) fn wait(&mut self, host: &str, request: u32, task: u32) {
+        let behind = self.passed.get(host).copied().unwrap_or(0);
+        // A handler's or an included task's place is where the host is in the tasks that all share.
+        let position = if self.shared.contains(&task) { task } else { behind };
+        if let Some(passed) = self.passed.get_mut(host) {
+            *passed = behind.max(position);
+        }
+        self.waiting.push((host.to_owned(), request, position));
+    }
+
+    /// A host has finished a task.
+    pub(crate) fn passed(&mut self, host: &str, task: u32) {
+        if self.shared.contains(&task)
+            && let Some(passed) = self.passed.get_mut(host)
+        {
+            *passed = (*passed).max(task.saturating_add(1));
+        }
+    }
+
+    /// A host is done, failed or lost: nobody waits for it.
+    pub(crate) fn leave(&mut self, host: &str) {
+        self.passed.remove(host);
+        self.waiting.retain(|(waiting, ..)| waiting != host);
+    }
+
+    /// Hosts and requests that may go on.
+    pub(crate) fn released(&mut self) -> Vec<(String, u32)> {
+        let slowest = self.passed.values().copied().min().unwrap_or(u32::MAX);
+        let (free, waiting) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|(_, _, position)| *position <= slowest);
+        self.waiting = waiting;
+        let free: Vec<(String, u32, u32)> = free;
+        free.into_iter().map(|(host, request, _)| (host, request)).collect()
+    }
+
+    /// Everybody who waits, to be told something else.
+    pub(crate) fn drain(&mut self) -> Vec<(String, u32)> {
+        std::mem::take(&mut self.waiting).into_iter().map(|(host, request, _)| (host, request)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two() -> Barriers {
+        Barriers::new(&["a".into(), "b".into()], (0..10).collect())
+    }
+
+    #[test]
+    fn a_change_waits_for_the_slower_host() {
+        let mut barriers = two();
+        barriers.wait("a", 1, 3);
+        assert!(barriers.released().is_empty());
+        barriers.passed("b", 1);
+        assert!(barriers.released().is_empty(), "b has passed tasks 0 and 1 only");
+        barriers.passed("b", 2);
+        assert_eq!(barriers.released(), [("a".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn waiting_at_the_same_task_lets_both_go() {
+        let mut barriers = two();
+        barriers.wait("a", 1, 3);
+        barriers.wait("b", 7, 3);
+        assert_eq!(barriers.released().len(), 2);
+    }
+
+    #[test]
+    fn the_one_behind_goes_first() {
+        let mut barriers = two();
+        barriers.wait("a", 1, 5);
+        barriers.wait("b", 2, 4);
+        assert_eq!(barriers.released(), [("b".to_owned(), 2)]);
+        barriers.leave("b");
+        assert_eq!(barriers.released(), [("a".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn handlers_and_includes_stand_where_the_host_stands() {
+        let mut barriers = two();
+        barriers.passed("a", 2);
+        barriers.wait("a", 1, 500);
+        barriers.passed("b", 2);
+        assert_eq!(barriers.released(), [("a".to_owned(), 1)], "not at the end of the play");
+    }
+}

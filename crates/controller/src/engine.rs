@@ -1,0 +1,437 @@
+//! The loop that runs plays.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use debark_connect::{Incoming, Problem, ProblemKind};
+use debark_wire::{Answer, Event, FromAgent, PlayEnd, ToAgent};
+use indexmap::IndexMap;
+
+use crate::barrier::Barriers;
+use crate::batch::batches;
+use crate::delegate::{Delegations, unreachable};
+use crate::event::{Monitor, Note};
+use crate::hosts::{Host, Phase};
+use crate::once::{OnceTasks, Throttles};
+use crate::recap::Recap;
+use crate::store::Stores;
+use crate::world::{Connector, PlaySpec, Settings, World};
+
+/// How often clocks are drawn and patience is looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How long agents may take to end once all is done.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+pub(crate) enum Input {
+    From { host: Arc<str>, incoming: Incoming },
+    Answered { host: String, id: u32, answer: Result<Answer, String> },
+    Interrupt,
+}
+
+/// Asks a run to stop, from a signal handler's thread: once to end after the running tasks, twice to end at once.
+#[derive(Clone)]
+pub struct Interrupt(Sender<Input>);
+
+impl Interrupt {
+    /// Asks.
+    pub fn interrupt(&self) {
+        // A run that is over needs no stopping.
+        let _ = self.0.send(Input::Interrupt);
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Per host, and the rest.
+    pub recap: Recap,
+    /// Hosts on which a task failed.
+    pub failed: BTreeSet<String>,
+    /// Hosts that could not be reached or were lost.
+    pub unreachable: BTreeSet<String>,
+    /// How often it was interrupted.
+    pub interrupted: u32,
+    /// Why a play could not begin.
+    pub error: Option<String>,
+}
+
+/// What concerns the current batch only.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) play: u32,
+    pub(crate) fetches: bool,
+    pub(crate) barriers: Barriers,
+    pub(crate) once: OnceTasks,
+    pub(crate) throttles: Throttles,
+    size: usize,
+    lost: usize,
+    max_fail_percentage: Option<f64>,
+    any_errors_fatal: bool,
+}
+
+/// A run.
+pub struct Engine<'a> {
+    pub(crate) world: Arc<dyn World>,
+    connector: &'a dyn Connector,
+    monitor: &'a mut dyn Monitor,
+    settings: Settings,
+    pub(crate) sender: Sender<Input>,
+    receiver: Receiver<Input>,
+    pub(crate) hosts: IndexMap<String, Host>,
+    /// Hosts that are to be connected to, in order.
+    wanted: VecDeque<String>,
+    pub(crate) batch: Batch,
+    pub(crate) delegations: Delegations,
+    pub(crate) stores: Stores,
+    outcome: Outcome,
+    stopping: bool,
+}
+
+impl<'a> Engine<'a> {
+    /// A run that has not begun.
+    pub fn new(
+        world: Arc<dyn World>,
+        connector: &'a dyn Connector,
+        monitor: &'a mut dyn Monitor,
+        settings: Settings,
+    ) -> Self {
+        let (sender, receiver) = channel();
+        Self {
+            world,
+            connector,
+            monitor,
+            settings,
+            sender,
+            receiver,
+            hosts: IndexMap::new(),
+            wanted: VecDeque::new(),
+            batch: Batch::default(),
+            delegations: Delegations::default(),
+            stores: Stores::default(),
+            outcome: Outcome::default(),
+            stopping: false,
+        }
+    }
+
+    /// To stop the run by.
+    pub fn interrupter(&self) -> Interrupt {
+        Interrupt(self.sender.clone())
+    }
+
+    /// Runs all plays.
+    pub fn run(mut self) -> Outcome {
+        for index in 0..self.world.plays() {
+            if let Err(message) = self.play(index) {
+                self.outcome.error = Some(message);
+                break;
+            }
+            if self.stopping {
+                break;
+            }
+        }
+        self.farewell();
+        self.monitor.note(&Note::Recap(&self.outcome.recap));
+        self.outcome
+    }
+
+    fn gone(&self) -> BTreeSet<String> {
+        self.outcome.failed.union(&self.outcome.unreachable).cloned().collect()
+    }
+
+    fn play(&mut self, index: u32) -> Result<(), String> {
+        let mut spec = self.world.play(index, &self.gone())?;
+        let gone = self.gone();
+        spec.hosts.retain(|host| !gone.contains(host));
+        self.monitor.note(&Note::Play { index: spec.index, name: &spec.name, hosts: &spec.hosts });
+        let batches = batches(&spec.hosts, &spec.serial);
+        let count = batches.len();
+        for (number, batch) in batches.iter().enumerate() {
+            if count > 1 {
+                self.monitor.note(&Note::Batch { number: number + 1, of: count, hosts: batch });
+            }
+            self.begin(&spec, batch)?;
+            while self.hosts.values().any(|host| host.playing) && self.outcome.interrupted < 2 {
+                self.step();
+            }
+            if batch.iter().all(|host| self.gone().contains(host)) && !self.stopping {
+                self.stopping = true;
+                self.monitor.note(&Note::Stopping("no hosts are left"));
+            }
+            if self.stopping {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, spec: &PlaySpec, batch: &[String]) -> Result<(), String> {
+        self.batch = Batch {
+            play: spec.index,
+            fetches: spec.fetches,
+            barriers: Barriers::new(batch, spec.tasks.clone()),
+            size: batch.len(),
+            max_fail_percentage: spec.max_fail_percentage,
+            any_errors_fatal: spec.any_errors_fatal,
+            ..Batch::default()
+        };
+        for name in batch {
+            let known = self.hosts.entry(name.clone()).or_default().known.clone();
+            let part = self.world.host_play(spec, name, batch, &known)?;
+            let frame =
+                debark_wire::play_frame(&spec.shared, &part).map_err(|error| format!("{name}: {error}"))?;
+            let host = self.hosts.entry(name.clone()).or_default();
+            host.playing = true;
+            if host.phase == Phase::Over {
+                // Its session ended between two plays; the new agent gets what is known of the host in its part.
+                host.phase = Phase::Waiting;
+            }
+            host.send_frame(frame);
+            self.outcome.recap.hosts.entry(name.clone()).or_default();
+            self.want(name);
+        }
+        self.connect();
+        Ok(())
+    }
+
+    /// Puts a host in line for a connection, unless it has one.
+    pub(crate) fn want(&mut self, name: &str) {
+        let waits = self.hosts.get(name).is_some_and(|host| host.phase == Phase::Waiting);
+        if waits && !self.wanted.iter().any(|wanted| wanted == name) {
+            self.wanted.push_back(name.to_owned());
+        }
+    }
+
+    /// Opens sessions as far as the forks allow.
+    pub(crate) fn connect(&mut self) {
+        loop {
+            let connecting =
+                self.hosts.values().filter(|host| matches!(host.phase, Phase::Connecting(_))).count();
+            if connecting >= self.settings.forks.max(1) {
+                return;
+            }
+            let Some(name) = self.wanted.pop_front() else { return };
+            let Some(host) = self.hosts.get_mut(&name) else { continue };
+            host.phase = Phase::Connecting(Instant::now());
+            let first = std::mem::take(&mut host.queued);
+            let (sender, label) = (self.sender.clone(), Arc::<str>::from(name.as_str()));
+            let tell = Box::new(move |incoming| {
+                // Without a receiver the run is over.
+                let _ = sender.send(Input::From { host: label.clone(), incoming });
+            });
+            self.monitor.note(&Note::Connecting { host: &name });
+            match self.connector.open(&name, first, tell) {
+                Ok(channel) => host.channel = Some(channel),
+                Err(problem) => self.lost(&name, Some(problem)),
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        match self.receiver.recv_timeout(TICK) {
+            Ok(input) => self.take(input),
+            Err(RecvTimeoutError::Timeout) => {}
+            // This side holds a sender: it cannot happen.
+            Err(RecvTimeoutError::Disconnected) => self.outcome.interrupted = 2,
+        }
+        let patience = Duration::from_secs(self.settings.patience);
+        for host in self.hosts.values() {
+            if matches!(host.phase, Phase::Connecting(since) if since.elapsed() > patience)
+                && let Some(channel) = &host.channel
+            {
+                channel.kill();
+            }
+        }
+        self.monitor.tick();
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::From { host, incoming } => self.incoming(&host, incoming),
+            Input::Answered { host, id, answer } => self.answer(&host, id, answer),
+            Input::Interrupt => {
+                self.outcome.interrupted += 1;
+                if self.outcome.interrupted == 1 {
+                    self.stop("interrupted");
+                } else {
+                    self.hosts
+                        .values()
+                        .filter_map(|host| host.channel.as_ref())
+                        .for_each(|channel| channel.kill());
+                }
+            }
+        }
+    }
+
+    fn incoming(&mut self, name: &str, incoming: Incoming) {
+        match incoming {
+            Incoming::Uploading(bytes) => {
+                // From here on the line decides how long it takes; ssh notices a dead one.
+                if let Some(host) = self.hosts.get_mut(name) {
+                    host.phase = Phase::Up;
+                }
+                self.monitor.note(&Note::Uploading { host: name, bytes });
+                self.connect();
+            }
+            Incoming::Started { noise } => {
+                if let Some(host) = self.hosts.get_mut(name) {
+                    host.phase = Phase::Up;
+                }
+                self.monitor.note(&Note::Connected { host: name });
+                if let Some(noise) = noise {
+                    let text =
+                        format!("{name}: the login shell prints something before commands run: {noise}");
+                    self.monitor.note(&Note::Warning(&text));
+                }
+                self.connect();
+            }
+            Incoming::Message(FromAgent::Hello { .. }) => {}
+            Incoming::Message(FromAgent::Event(event)) => self.event(name, event),
+            Incoming::Message(FromAgent::Request { id, request }) => self.request(name, id, request),
+            Incoming::Message(FromAgent::Invoked { id, outcome }) => {
+                if let Some((asker, request)) = self.delegations.end(name, id) {
+                    self.answer(&asker, request, Ok(Answer::Outcome(Box::new(outcome))));
+                }
+            }
+            Incoming::Message(FromAgent::PlayEnd { play, end, .. }) => {
+                if self.in_batch(name, play) {
+                    self.ended(name, end);
+                }
+            }
+            Incoming::Closed(problem) => self.lost(name, problem),
+        }
+    }
+
+    /// Whether the host runs that play now.
+    pub(crate) fn in_batch(&self, name: &str, play: u32) -> bool {
+        play == self.batch.play && self.hosts.get(name).is_some_and(|host| host.playing)
+    }
+
+    fn event(&mut self, name: &str, mut event: Event) {
+        crate::event::scrub(&mut event, &self.world.secrets());
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        match &event {
+            Event::Started { name, .. } => host.task = Some(name.clone()),
+            Event::Task(result) => {
+                host.task = None;
+                self.outcome.recap.task(name, result);
+                self.batch.barriers.passed(name, result.task);
+                self.release();
+            }
+            Event::Vars(vars) => host.known.extend(vars.clone()),
+            _ => {}
+        }
+        self.monitor.note(&Note::Event { host: name, event: &event });
+    }
+
+    fn ended(&mut self, name: &str, end: PlayEnd) {
+        let failed = matches!(end, PlayEnd::Failed { .. });
+        if let PlayEnd::Failed { pending_handlers } = end {
+            self.outcome.failed.insert(name.to_owned());
+            if !pending_handlers.is_empty() {
+                self.outcome.recap.pending.insert(name.to_owned(), pending_handlers);
+            }
+        }
+        self.monitor.note(&Note::HostDone { host: name, failed });
+        self.leave(name, failed);
+    }
+
+    /// A host has left the batch: nobody waits for it any more.
+    fn leave(&mut self, name: &str, failed: bool) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        let played = std::mem::take(&mut host.playing);
+        host.task = None;
+        self.batch.barriers.leave(name);
+        for ((other, request), answer) in self.batch.once.leave(name) {
+            self.answer(&other, request, Ok(answer));
+        }
+        for (other, request) in self.batch.throttles.leave(name) {
+            self.answer(&other, request, Ok(Answer::Done));
+        }
+        if played && failed {
+            self.batch.lost += 1;
+            self.check_budget();
+        }
+        self.release();
+    }
+
+    fn check_budget(&mut self) {
+        let percent = self.batch.lost as f64 * 100.0 / self.batch.size.max(1) as f64;
+        if self.batch.any_errors_fatal {
+            self.stop("a host failed, and the play says any_errors_fatal");
+        } else if self.batch.max_fail_percentage.is_some_and(|most| percent > most) {
+            self.stop("more hosts failed than max_fail_percentage allows");
+        }
+    }
+
+    fn stop(&mut self, reason: &str) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        self.monitor.note(&Note::Stopping(reason));
+        for host in self.hosts.values_mut().filter(|host| host.playing && host.channel.is_some()) {
+            host.send(&ToAgent::Stop { reason: reason.into() });
+        }
+        // Who waits to change something must not: the agent knows by now that it is to stop.
+        for (host, request) in self.batch.barriers.drain() {
+            self.answer(&host, request, Err(reason.into()));
+        }
+        // Whoever has no session yet has nothing to finish.
+        for name in std::mem::take(&mut self.wanted) {
+            self.leave(&name, false);
+        }
+    }
+
+    fn lost(&mut self, name: &str, problem: Option<Problem>) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        host.phase = Phase::Over;
+        host.channel = None;
+        let (playing, during) = (host.playing, host.task.take());
+        self.stores.leave(name);
+        let problem = match problem {
+            Some(problem) => problem,
+            None if playing => Problem::new(ProblemKind::Lost, format!("the agent on {name} ended early")),
+            None => Problem::new(ProblemKind::Lost, format!("{name} is not there any more")),
+        };
+        for (asker, request) in self.delegations.leave(name) {
+            let outcome = unreachable(&format!("{name}: {problem}"));
+            self.answer(&asker, request, Ok(Answer::Outcome(Box::new(outcome))));
+        }
+        if playing {
+            self.monitor.note(&Note::Unreachable {
+                host: name,
+                problem: &problem,
+                during: during.as_deref(),
+            });
+            self.outcome.unreachable.insert(name.to_owned());
+            self.outcome.recap.hosts.entry(name.to_owned()).or_default().unreachable = 1;
+            if let Some(task) = during {
+                self.outcome.recap.left_running.insert(name.to_owned(), task);
+            }
+            self.leave(name, true);
+        }
+        self.connect();
+    }
+
+    /// Lets all agents end.
+    fn farewell(&mut self) {
+        for host in self.hosts.values_mut() {
+            host.send(&ToAgent::End);
+            if let Some(channel) = &host.channel {
+                channel.close();
+            }
+        }
+        let deadline = Instant::now() + FAREWELL;
+        while self.hosts.values().any(|host| host.channel.is_some()) && self.outcome.interrupted < 2 {
+            if Instant::now() > deadline {
+                break;
+            }
+            self.step();
+        }
+        self.hosts.values().filter_map(|host| host.channel.as_ref()).for_each(|channel| channel.kill());
+    }
+}
+
+#[cfg(test)]
+mod tests;

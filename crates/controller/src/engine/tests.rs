@@ -1,0 +1,362 @@
+//! The engine against agents that are threads of the test and speak the real messages.
+
+use std::sync::Mutex;
+use std::sync::mpsc;
+
+use debark_value::secrets::Secrets;
+use debark_value::{Map, Value};
+use debark_wire::{HostPlay, Invocation, MAGIC, Request, Status, TaskResult};
+
+use super::*;
+use crate::recap::Counts;
+use crate::world::{Channel, Content};
+
+/// What an agent of a test does with a play: it may ask, tell and end.
+type Script = fn(&Agent) -> PlayEnd;
+
+struct Agent {
+    host: String,
+    play: u32,
+    batch: Vec<String>,
+    tell: Arc<dyn Fn(Incoming) + Send + Sync>,
+    inbox: Arc<Mutex<mpsc::Receiver<ToAgent>>>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Agent {
+    fn say(&self, message: FromAgent) {
+        (self.tell)(Incoming::Message(message));
+    }
+
+    fn log(&self, what: &str) {
+        self.log.lock().unwrap().push(format!("{} {what}", self.host));
+    }
+
+    fn ask(&self, id: u32, request: Request) -> Result<Answer, String> {
+        self.say(FromAgent::Request { id, request });
+        loop {
+            match self.inbox.lock().unwrap().recv().unwrap() {
+                ToAgent::Answer { id: answered, answer } if answered == id => return answer,
+                ToAgent::Stop { reason } => self.log(&format!("told to stop: {reason}")),
+                _ => {}
+            }
+        }
+    }
+
+    fn task(&self, task: u32, status: Status) {
+        let name = format!("task {task}");
+        let result = TaskResult {
+            task,
+            name,
+            action: "ping".into(),
+            place: "site.yml:1".into(),
+            item: None,
+            status,
+            message: Some("the word is hunter22".into()),
+            hint: None,
+            diff: Vec::new(),
+            result: Value::Null,
+            elapsed_us: u64::from(task) * 1000,
+            handler: false,
+            delegated: None,
+            no_log: false,
+        };
+        self.say(FromAgent::Event(Event::Task(Box::new(result))));
+    }
+}
+
+struct Test {
+    hosts: Vec<String>,
+    spec: PlaySpec,
+    plays: u32,
+    script: Script,
+    refused: Vec<String>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl World for Test {
+    fn plays(&self) -> u32 {
+        self.plays
+    }
+
+    fn play(&self, index: u32, _gone: &BTreeSet<String>) -> Result<PlaySpec, String> {
+        let play = debark_wire::Play { index, ..debark_wire::Play::default() };
+        let shared = debark_wire::encode(&play).unwrap().into();
+        Ok(PlaySpec { index, shared, hosts: self.hosts.clone(), ..self.spec.clone() })
+    }
+
+    fn host_play(&self, _: &PlaySpec, host: &str, batch: &[String], _: &Map) -> Result<HostPlay, String> {
+        Ok(HostPlay { host: host.into(), batch: batch.to_vec(), ..HostPlay::default() })
+    }
+
+    fn host_vars(&self, host: &str) -> Result<Map, String> {
+        Ok(debark_value::map! { "color" => format!("{host}'s") })
+    }
+
+    fn answer(&self, _: u32, host: &str, request: Request) -> Result<Answer, String> {
+        match request {
+            Request::Lookup { name, .. } => Ok(Answer::Value(Value::from(format!("{name} for {host}")))),
+            _ => Err("not in this test".into()),
+        }
+    }
+
+    fn content(&self, _: &str) -> Option<Content> {
+        None
+    }
+
+    fn secrets(&self) -> Arc<Secrets> {
+        let mut secrets = Secrets::default();
+        secrets.add("hunter22");
+        Arc::new(secrets)
+    }
+}
+
+struct Line(mpsc::Sender<u8>);
+
+impl Channel for Line {
+    fn send(&self, frame: Vec<Arc<[u8]>>) {
+        frame.concat().into_iter().for_each(|byte| {
+            let _ = self.0.send(byte);
+        });
+    }
+
+    fn send_content(&self, _: u32, _: Content) {}
+
+    fn close(&self) {}
+
+    fn kill(&self) {}
+}
+
+/// Bytes as a stream: the agent sees exactly what goes over a real channel.
+struct Stream(mpsc::Receiver<u8>);
+
+impl std::io::Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match (self.0.recv(), buffer.first_mut()) {
+            (Ok(byte), Some(first)) => {
+                *first = byte;
+                Ok(1)
+            }
+            _ => Ok(0),
+        }
+    }
+}
+
+impl Connector for Test {
+    fn open(
+        &self,
+        host: &str,
+        first: Vec<Arc<[u8]>>,
+        tell: Box<dyn Fn(Incoming) + Send>,
+    ) -> Result<Box<dyn Channel>, Problem> {
+        if self.refused.iter().any(|refused| refused == host) {
+            return Err(Problem::new(ProblemKind::Refused, format!("{host} refuses the connection")));
+        }
+        assert_eq!(MAGIC.len(), 8);
+        let (line, bytes) = mpsc::channel();
+        let channel = Line(line);
+        channel.send(first);
+        let (name, script, log) = (host.to_owned(), self.script, self.log.clone());
+        let tell = Mutex::new(tell);
+        let tell: Arc<dyn Fn(Incoming) + Send + Sync> =
+            Arc::new(move |incoming| tell.lock().unwrap()(incoming));
+        std::thread::spawn(move || {
+            tell(Incoming::Started { noise: None });
+            let (messages, inbox) = mpsc::channel();
+            let inbox = Arc::new(Mutex::new(inbox));
+            let mut stream = Stream(bytes);
+            let mut threads = Vec::new();
+            while let Ok(message) = debark_wire::read::<ToAgent>(&mut stream) {
+                match message {
+                    ToAgent::Play { shared, host } => {
+                        let play = debark_wire::decode::<debark_wire::Play>(&shared).unwrap().index;
+                        let agent = Agent {
+                            host: name.clone(),
+                            play,
+                            batch: host.batch,
+                            tell: tell.clone(),
+                            inbox: inbox.clone(),
+                            log: log.clone(),
+                        };
+                        threads.push(std::thread::spawn(move || {
+                            let end = script(&agent);
+                            agent.say(FromAgent::PlayEnd { play: agent.play, end, cpu_us: 0 });
+                        }));
+                    }
+                    ToAgent::Invoke { id, invocation } => {
+                        let result =
+                            debark_value::map! { "ran" => format!("{} on {name}", invocation.module) };
+                        let outcome = debark_wire::Outcome { result, ..Default::default() };
+                        tell(Incoming::Message(FromAgent::Invoked { id, outcome }));
+                    }
+                    ToAgent::End => break,
+                    other => drop(messages.send(other)),
+                }
+            }
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            tell(Incoming::Closed(None));
+        });
+        Ok(Box::new(channel))
+    }
+}
+
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Monitor for Notes {
+    fn note(&mut self, note: &Note<'_>) {
+        self.0.push(format!("{note:?}"));
+    }
+}
+
+fn test(hosts: &[&str], script: Script) -> Test {
+    Test {
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        spec: PlaySpec { tasks: (0..10).collect(), ..PlaySpec::default() },
+        plays: 1,
+        script,
+        refused: Vec::new(),
+        log: Arc::default(),
+    }
+}
+
+fn run(test: Test) -> (Outcome, Vec<String>, Vec<String>) {
+    let test = Arc::new(test);
+    let mut notes = Notes::default();
+    let outcome = Engine::new(test.clone(), &*test, &mut notes, Settings::default()).run();
+    let log = test.log.lock().unwrap().clone();
+    (outcome, log, notes.0)
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn changes_keep_in_step() {
+    let (outcome, log, _) = run(test(&["a", "b"], |agent| {
+        if agent.host == "a" {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        for task in 0..3 {
+            agent.ask(task, Request::Barrier { play: 0, task }).unwrap();
+            agent.log(&task.to_string());
+            agent.task(task, Status::Changed);
+        }
+        PlayEnd::Done
+    }));
+    let tasks: Vec<&str> = log.iter().map(|line| &line[2..]).collect();
+    assert_eq!(tasks, ["0", "0", "1", "1", "2", "2"]);
+    assert_eq!(outcome.recap.hosts["a"], Counts { ok: 3, changed: 3, ..Counts::default() });
+    assert_eq!(outcome.recap.slowest[0].name, "task 2");
+}
+
+#[test]
+fn a_failed_host_leaves_and_the_others_go_on() {
+    let mut world = test(&["a", "b", "c"], |agent| {
+        agent.log(&format!("play {}", agent.play));
+        if agent.host == "b" {
+            agent.task(0, Status::Failed);
+            return PlayEnd::Failed { pending_handlers: vec!["restart".into()] };
+        }
+        agent.ask(1, Request::Barrier { play: agent.play, task: 1 }).unwrap();
+        PlayEnd::Done
+    });
+    world.plays = 2;
+    world.refused = vec!["c".into()];
+    let (outcome, mut log, notes) = run(world);
+    log.sort();
+    assert_eq!(log, ["a play 0", "a play 1", "b play 0"]);
+    assert_eq!((outcome.failed, outcome.unreachable), (set(&["b"]), set(&["c"])));
+    assert_eq!(outcome.recap.pending["b"], ["restart"]);
+    assert_eq!(outcome.recap.hosts["c"].unreachable, 1);
+    assert!(notes.iter().all(|note| !note.contains("hunter22")), "{notes:#?}");
+}
+
+#[test]
+fn one_runs_once_for_all() {
+    let (_, mut log, _) = run(test(&["a", "b", "c"], |agent| {
+        match agent.ask(1, Request::RunOnce { task: 4 }).unwrap() {
+            Answer::Run => {
+                agent.log("ran");
+                agent.ask(2, Request::RanOnce { task: 4, result: "x".into(), failed: false }).unwrap();
+            }
+            Answer::Ran { result, .. } => agent.log(&format!("got {result}")),
+            other => agent.log(&format!("{other:?}")),
+        }
+        PlayEnd::Done
+    }));
+    log.iter_mut().for_each(|line| *line = line[2..].into());
+    log.sort();
+    assert_eq!(log, ["got x", "got x", "ran"]);
+}
+
+#[test]
+fn delegates_are_connected_to_and_answer() {
+    let mut world = test(&["a"], |agent| {
+        for (id, host) in [(1, "db"), (2, "down")] {
+            let invocation = Box::new(Invocation { module: "ping".into(), ..Invocation::default() });
+            let Ok(Answer::Outcome(outcome)) =
+                agent.ask(id, Request::Delegate { host: host.into(), invocation })
+            else {
+                return PlayEnd::Stopped;
+            };
+            agent.log(&format!("{} {}", Value::from(outcome.result), outcome.unreachable));
+        }
+        PlayEnd::Done
+    });
+    world.refused = vec!["down".into()];
+    let (outcome, log, _) = run(world);
+    assert_eq!(log[0], "a {'ran': 'ping on db'} false");
+    assert!(log[1].contains("down refuses the connection") && log[1].ends_with("true"), "{log:?}");
+    assert_eq!(outcome.recap.hosts.keys().collect::<Vec<_>>(), ["a"], "delegates take no part");
+}
+
+#[test]
+fn batches_follow_each_other_and_a_budget_ends_them() {
+    let mut world = test(&["a", "b", "c"], |agent| {
+        agent.log(&agent.batch.join("+"));
+        if agent.host == "b" { PlayEnd::Failed { pending_handlers: Vec::new() } } else { PlayEnd::Done }
+    });
+    world.spec.serial = vec![crate::batch::Size::Hosts(1)];
+    world.spec.max_fail_percentage = Some(50.0);
+    let (outcome, log, _) = run(world);
+    assert_eq!(log, ["a a", "b b"]);
+    assert_eq!(outcome.failed, set(&["b"]));
+}
+
+#[test]
+fn any_error_is_fatal_if_the_play_says_so() {
+    let mut world = test(&["a", "b"], |agent| {
+        if agent.host == "b" {
+            std::thread::sleep(Duration::from_millis(50));
+            return PlayEnd::Failed { pending_handlers: Vec::new() };
+        }
+        let answer = agent.ask(1, Request::Barrier { play: 0, task: 3 });
+        agent.log(&answer.unwrap_err());
+        PlayEnd::Stopped
+    });
+    world.spec.any_errors_fatal = true;
+    let (_, log, _) = run(world);
+    let reason = "a host failed, and the play says any_errors_fatal";
+    assert_eq!(log, [format!("a told to stop: {reason}"), format!("a {reason}")]);
+}
+
+#[test]
+fn questions_are_answered() {
+    let (_, log, _) = run(test(&["a"], |agent| {
+        let known = debark_value::map! { "fact" => "seen" };
+        agent.say(FromAgent::Event(Event::Vars(known)));
+        let vars = agent.ask(1, Request::HostVars { host: "a".into() });
+        agent.log(&format!("{vars:?}"));
+        let lookup =
+            Request::Lookup { name: "env".into(), args: Vec::new(), kwargs: Map::new(), role_path: None };
+        agent.log(&format!("{:?}", agent.ask(2, lookup)));
+        let store = Request::Store { dest: "/nowhere/x".into(), bytes: Vec::new(), last: true };
+        agent.log(&agent.ask(3, store).unwrap_err());
+        PlayEnd::Done
+    }));
+    assert!(log[0].contains("a's") && log[0].contains("seen"), "{log:?}");
+    assert!(log[1].contains("env for a"), "{log:?}");
+    assert_eq!(log[2], "a no task of this play fetches files");
+}

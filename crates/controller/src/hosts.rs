@@ -1,0 +1,81 @@
+//! The hosts of a run and their sessions.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use debark_value::Map;
+use debark_wire::ToAgent;
+
+use crate::world::{Channel, Content};
+
+/// How far a host's session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nobody wanted it yet, or it waits for a place among the forks.
+    Waiting,
+    /// ssh was started then.
+    Connecting(Instant),
+    /// The agent speaks.
+    Up,
+    /// The session is over.
+    Over,
+}
+
+/// One host.
+pub(crate) struct Host {
+    /// How far its session is.
+    pub(crate) phase: Phase,
+    /// The session.
+    pub(crate) channel: Option<Box<dyn Channel>>,
+    /// What is to be sent once there is one.
+    pub(crate) queued: Vec<Arc<[u8]>>,
+    /// Whether it runs the current play.
+    pub(crate) playing: bool,
+    /// The task that runs, if it takes long enough to be announced.
+    pub(crate) task: Option<String>,
+    /// Facts, registers and set_fact that it reported.
+    pub(crate) known: Map,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Waiting,
+            channel: None,
+            queued: Vec::new(),
+            playing: false,
+            task: None,
+            known: Map::new(),
+        }
+    }
+}
+
+impl Host {
+    /// Sends a message now, or once there is a session.
+    pub(crate) fn send(&mut self, message: &ToAgent) {
+        if let Some(frame) = debark_connect::frame(message) {
+            self.send_frame(frame);
+        }
+    }
+
+    /// Sends a frame now, or once there is a session.
+    pub(crate) fn send_frame(&mut self, frame: Vec<Arc<[u8]>>) {
+        match (&self.channel, self.phase) {
+            (_, Phase::Over) => {}
+            (Some(channel), _) => channel.send(frame),
+            (None, _) => self.queued.extend(frame),
+        }
+    }
+
+    /// Answers a request.
+    pub(crate) fn answer(&mut self, id: u32, answer: Result<debark_wire::Answer, String>) {
+        self.send(&ToAgent::Answer { id, answer });
+    }
+
+    /// Answers a request with content.
+    pub(crate) fn content(&mut self, id: u32, content: Content) {
+        if let Some(channel) = &self.channel {
+            channel.send_content(id, content);
+        }
+    }
+}

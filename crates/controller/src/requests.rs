@@ -1,0 +1,122 @@
+//! Answers to what agents ask.
+
+use debark_value::{Map, Value};
+use debark_wire::{Answer, Request};
+
+use crate::delegate::unreachable;
+use crate::engine::{Engine, Input};
+use crate::hosts::Phase;
+
+impl Engine<'_> {
+    /// Answers a request, now or later.
+    pub(crate) fn request(&mut self, host: &str, id: u32, request: Request) {
+        let answer = match request {
+            Request::Content { sha256 } => match self.world.content(&sha256) {
+                Some(content) => {
+                    if let Some(host) = self.hosts.get_mut(host) {
+                        host.content(id, content);
+                    }
+                    return;
+                }
+                None => Err(format!("the playbook has no content {sha256}")),
+            },
+            Request::HostVars { host: other } => self.host_vars(&other).map(Answer::Value),
+            Request::SetFacts { host: other, facts } => {
+                self.hosts.entry(other).or_default().known.extend(facts);
+                Ok(Answer::Done)
+            }
+            Request::Barrier { play, task } => {
+                if !self.in_batch(host, play) {
+                    return self.answer(host, id, Ok(Answer::Done));
+                }
+                self.batch.barriers.wait(host, id, task);
+                return self.release();
+            }
+            Request::RunOnce { task } => match self.batch.once.ask(host, id, task) {
+                Some(answer) => Ok(answer),
+                None => return,
+            },
+            Request::RanOnce { task, result, failed } => {
+                for ((other, request), answer) in self.batch.once.done(task, result, failed) {
+                    self.answer(&other, request, Ok(answer));
+                }
+                Ok(Answer::Done)
+            }
+            Request::Throttle { task, limit, done } => {
+                let admitted = if done {
+                    self.answer(host, id, Ok(Answer::Done));
+                    self.batch.throttles.give(host, task)
+                } else {
+                    self.batch.throttles.take(host, id, task, limit)
+                };
+                for (other, request) in admitted {
+                    self.answer(&other, request, Ok(Answer::Done));
+                }
+                return;
+            }
+            Request::Delegate { host: other, invocation } => {
+                return self.delegate(host, id, &other, *invocation);
+            }
+            Request::Store { dest, bytes, last } => {
+                if self.batch.fetches {
+                    self.stores.part(host, &dest, &bytes, last).map(|()| Answer::Done)
+                } else {
+                    // A host that was taken over must not write here just because it asks.
+                    Err("no task of this play fetches files".into())
+                }
+            }
+            slow => return self.ask_world(host, id, slow),
+        };
+        self.answer(host, id, answer);
+    }
+
+    /// Sends an answer.
+    pub(crate) fn answer(&mut self, host: &str, id: u32, answer: Result<Answer, String>) {
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.answer(id, answer);
+        }
+    }
+
+    /// Lets through whoever need not wait any more.
+    pub(crate) fn release(&mut self) {
+        for (host, request) in self.batch.barriers.released() {
+            self.answer(&host, request, Ok(Answer::Done));
+        }
+    }
+
+    /// Inventory variables below what the host reported.
+    fn host_vars(&self, host: &str) -> Result<Value, String> {
+        let mut vars: Map = self.world.host_vars(host)?;
+        if let Some(host) = self.hosts.get(host) {
+            vars.extend(host.known.clone());
+        }
+        Ok(Value::from(vars))
+    }
+
+    /// What takes files, templates or the user takes a thread: other hosts must not wait for it.
+    fn ask_world(&mut self, host: &str, id: u32, request: Request) {
+        let (world, sender) = (self.world.clone(), self.sender.clone());
+        let (play, name) = (self.batch.play, host.to_owned());
+        let thread = std::thread::Builder::new().name("answer".into()).spawn(move || {
+            let answer = world.answer(play, &name, request);
+            // Without a receiver the run is over, and nobody waits.
+            let _ = sender.send(Input::Answered { host: name, id, answer });
+        });
+        if let Err(error) = thread {
+            self.answer(host, id, Err(format!("cannot start a thread: {error}")));
+        }
+    }
+
+    fn delegate(&mut self, host: &str, id: u32, other: &str, invocation: debark_wire::Invocation) {
+        if self.hosts.get(other).is_some_and(|other| other.phase == Phase::Over) {
+            let outcome = unreachable(&format!("{other} cannot be reached"));
+            return self.answer(host, id, Ok(Answer::Outcome(Box::new(outcome))));
+        }
+        let number = self.delegations.begin(other, (host.to_owned(), id));
+        let invocation = Box::new(invocation);
+        let delegate = self.hosts.entry(other.to_owned()).or_default();
+        delegate.send(&debark_wire::ToAgent::Invoke { id: number, invocation });
+        self.want(other);
+        self.connect();
+    }
+}

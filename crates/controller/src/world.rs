@@ -1,0 +1,172 @@
+//! What the engine asks others: playbooks and inventory, and how to reach hosts.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use debark_connect::{Agents, Incoming, Problem, ProblemKind, Session, Target};
+use debark_value::Map;
+use debark_value::secrets::Secrets;
+use debark_wire::{Answer, HostPlay, Request};
+
+use crate::batch::Size;
+
+/// A play that is about to begin.
+#[derive(Debug, Clone, Default)]
+pub struct PlaySpec {
+    /// Its number in the run.
+    pub index: u32,
+    /// Its name, rendered.
+    pub name: String,
+    /// An encoded [`debark_wire::Play`].
+    pub shared: Arc<[u8]>,
+    /// Its hosts, in the order in which they are to run.
+    pub hosts: Vec<String>,
+    /// `serial`.
+    pub serial: Vec<Size>,
+    /// Ids of the tasks that all hosts share (not handlers).
+    pub tasks: BTreeSet<u32>,
+    /// `max_fail_percentage`.
+    pub max_fail_percentage: Option<f64>,
+    /// `any_errors_fatal`.
+    pub any_errors_fatal: bool,
+    /// Whether hosts may write to the controller's disk: some task fetches.
+    pub fetches: bool,
+}
+
+/// Where content is.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// In a file, read as it is sent.
+    File(PathBuf),
+    /// In memory.
+    Bytes(Arc<[u8]>),
+}
+
+/// What playbooks, inventory and the user say. Asked from many threads, as many hosts ask at the same time.
+pub trait World: Send + Sync {
+    /// How many plays there are.
+    fn plays(&self) -> u32;
+
+    /// The play of that number, with hosts as the inventory is now; `gone` have failed or cannot be reached.
+    ///
+    /// # Errors
+    /// It cannot begin (a template in `hosts` or `serial`, say): a sentence.
+    fn play(&self, index: u32, gone: &BTreeSet<String>) -> Result<PlaySpec, String>;
+
+    /// A host's part of a play; `known` is what it reported so far (facts, registers) as `hostvars` of others show it.
+    ///
+    /// # Errors
+    /// Its variables cannot be had: a sentence.
+    fn host_play(
+        &self,
+        play: &PlaySpec,
+        host: &str,
+        batch: &[String],
+        known: &Map,
+    ) -> Result<HostPlay, String>;
+
+    /// Inventory variables of a host, for `hostvars`.
+    ///
+    /// # Errors
+    /// There is no such host, or its variables cannot be had.
+    fn host_vars(&self, host: &str) -> Result<Map, String>;
+
+    /// Answers what needs files, templates or the user: find, lookups, includes, prompts, `add_host`. May take long;
+    /// runs on a thread of its own.
+    ///
+    /// # Errors
+    /// Why it cannot be had: a sentence.
+    fn answer(&self, play: u32, host: &str, request: Request) -> Result<Answer, String>;
+
+    /// Content by its digest: only what a play mentions.
+    fn content(&self, sha256: &str) -> Option<Content>;
+
+    /// Everything secret that is known by now.
+    fn secrets(&self) -> Arc<Secrets>;
+}
+
+/// How hosts are reached.
+pub trait Connector {
+    /// Opens a session and sends `first` at once.
+    ///
+    /// # Errors
+    /// It cannot even be tried.
+    fn open(
+        &self,
+        host: &str,
+        first: Vec<Arc<[u8]>>,
+        tell: Box<dyn Fn(Incoming) + Send>,
+    ) -> Result<Box<dyn Channel>, Problem>;
+}
+
+/// An open session.
+pub trait Channel {
+    /// Sends a frame, in parts.
+    fn send(&self, frame: Vec<Arc<[u8]>>);
+    /// Sends content in answer to a request.
+    fn send_content(&self, id: u32, content: Content);
+    /// Closes the way there once all is written.
+    fn close(&self);
+    /// Ends it at once.
+    fn kill(&self);
+}
+
+impl Channel for Session {
+    fn send(&self, frame: Vec<Arc<[u8]>>) {
+        self.send(frame);
+    }
+
+    fn send_content(&self, id: u32, content: Content) {
+        match content {
+            Content::File(path) => self.send_file(id, path),
+            Content::Bytes(bytes) => self.send_bytes(id, bytes),
+        }
+    }
+
+    fn close(&self) {
+        self.close();
+    }
+
+    fn kill(&self) {
+        self.kill();
+    }
+}
+
+/// Reaches hosts by OpenSSH, or starts the agent on this machine.
+pub struct Ssh<F> {
+    /// The agents to send.
+    pub agents: Agents,
+    /// Where this machine's own agent is kept.
+    pub cache: PathBuf,
+    /// Where a host is.
+    pub target: F,
+}
+
+impl<F: Fn(&str) -> Result<Target, String>> Connector for Ssh<F> {
+    fn open(
+        &self,
+        host: &str,
+        first: Vec<Arc<[u8]>>,
+        tell: Box<dyn Fn(Incoming) + Send>,
+    ) -> Result<Box<dyn Channel>, Problem> {
+        let target = (self.target)(host).map_err(|message| Problem::new(ProblemKind::Local, message))?;
+        Ok(Box::new(Session::open(&target, &self.agents, &self.cache, first, tell)?))
+    }
+}
+
+/// How a run goes, as far as it is the engine's matter.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many hosts are being connected to at once.
+    pub forks: usize,
+    /// How long until a host must have answered, beyond ssh's own time for connecting, in seconds.
+    pub patience: u64,
+}
+
+impl Default for Settings {
+    /// Ansible's 5 forks bound whole tasks; here they only bound handshakes, so there may be more.
+    fn default() -> Self {
+        Self { forks: 50, patience: 60 }
+    }
+}

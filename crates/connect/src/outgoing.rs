@@ -1,8 +1,6 @@
 //! The writing side of a session.
 
-use std::fs::File;
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use debark_wire::{Answer, PART, ToAgent};
@@ -10,14 +8,11 @@ use debark_wire::{Answer, PART, ToAgent};
 use crate::agents::Agents;
 
 /// What the writing thread is told.
-#[derive(Debug)]
 pub(crate) enum Outgoing {
     /// Send this, in parts.
     Frame(Vec<Arc<[u8]>>),
-    /// Send a file's content as the answer to a request.
-    File { id: u32, path: PathBuf },
-    /// Send content as the answer to a request.
-    Bytes { id: u32, bytes: Arc<[u8]> },
+    /// Send content as the answer to a request; it is read as it is written, part by part.
+    Content { id: u32, content: Box<dyn Read + Send> },
     /// Close once all is sent.
     Close,
     /// From the reading thread: the agent runs and has the first messages.
@@ -59,16 +54,7 @@ impl<W: Write> Writer<W> {
             }
             message if self.first.is_some() && self.out.is_some() => self.waiting.push(message),
             Outgoing::Frame(parts) => self.parts(&parts),
-            Outgoing::File { id, path } => self.file(id, &path),
-            Outgoing::Bytes { id, bytes } => {
-                let mut parts = bytes.chunks(PART).peekable();
-                if parts.peek().is_none() {
-                    self.content(id, Ok(&[]), true);
-                }
-                while let Some(part) = parts.next() {
-                    self.content(id, Ok(part), parts.peek().is_none());
-                }
-            }
+            Outgoing::Content { id, content } => self.stream(id, content),
             Outgoing::Close => self.out = None,
         }
         self.out.is_some()
@@ -89,28 +75,23 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    fn file(&mut self, id: u32, path: &std::path::Path) {
+    fn stream(&mut self, id: u32, mut content: Box<dyn Read + Send>) {
         let mut part = vec![0; PART];
-        let mut send = || -> std::io::Result<()> {
-            let mut file = File::open(path)?;
-            loop {
-                let mut length = 0;
-                // Full parts, so that an end is seen as one.
-                while let Some(rest) = part.get_mut(length..).filter(|rest| !rest.is_empty()) {
-                    match file.read(rest)? {
-                        0 => break,
-                        more => length += more,
-                    }
-                }
-                let last = length < PART;
-                self.content(id, Ok(part.get(..length).unwrap_or_default()), last);
-                if last || self.out.is_none() {
-                    return Ok(());
+        loop {
+            let mut length = 0;
+            // Full parts, so that an end is seen as one.
+            while let Some(rest) = part.get_mut(length..).filter(|rest| !rest.is_empty()) {
+                match content.read(rest) {
+                    Ok(0) => break,
+                    Ok(more) => length += more,
+                    Err(error) => return self.content(id, Err(error.to_string()), true),
                 }
             }
-        };
-        if let Err(error) = send() {
-            self.content(id, Err(format!("{}: {error}", path.display())), true);
+            let last = length < PART;
+            self.content(id, Ok(part.get(..length).unwrap_or_default()), last);
+            if last || self.out.is_none() {
+                return;
+            }
         }
     }
 }

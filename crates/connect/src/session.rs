@@ -118,14 +118,9 @@ impl Session {
         let _ = self.queue.send(Outgoing::Frame(frame));
     }
 
-    /// Sends a file as content in answer to request `id`; it is read as it is written, part by part.
-    pub fn send_file(&self, id: u32, path: impl Into<std::path::PathBuf>) {
-        let _ = self.queue.send(Outgoing::File { id, path: path.into() });
-    }
-
-    /// Sends a text's or blob's bytes as content in answer to request `id`.
-    pub fn send_bytes(&self, id: u32, bytes: Arc<[u8]>) {
-        let _ = self.queue.send(Outgoing::Bytes { id, bytes });
+    /// Sends content in answer to request `id`; it is read as it is written, part by part.
+    pub fn send_content(&self, id: u32, content: Box<dyn Read + Send>) {
+        let _ = self.queue.send(Outgoing::Content { id, content });
     }
 
     /// Closes the way to the agent once all is written.

@@ -12,13 +12,13 @@ impl Engine<'_> {
     pub(crate) fn request(&mut self, host: &str, id: u32, request: Request) {
         let answer = match request {
             Request::Content { sha256 } => match self.world.content(&sha256) {
-                Some(content) => {
+                Ok(content) => {
                     if let Some(host) = self.hosts.get_mut(host) {
                         host.content(id, content);
                     }
                     return;
                 }
-                None => Err(format!("the playbook has no content {sha256}")),
+                Err(why) => Err(why),
             },
             Request::HostVars { host: other } => self.host_vars(&other).map(Answer::Value),
             Request::SetFacts { host: other, facts } => {

@@ -1,6 +1,7 @@
 //! What the engine asks others: playbooks and inventory, and how to reach hosts.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,14 +35,8 @@ pub struct PlaySpec {
     pub fetches: bool,
 }
 
-/// Where content is.
-#[derive(Debug, Clone)]
-pub enum Content {
-    /// In a file, read as it is sent.
-    File(PathBuf),
-    /// In memory.
-    Bytes(Arc<[u8]>),
-}
+/// Content, read as it is sent.
+pub type Content = Box<dyn Read + Send>;
 
 /// What playbooks, inventory and the user say. Asked from many threads, as many hosts ask at the same time.
 pub trait World: Send + Sync {
@@ -80,7 +75,10 @@ pub trait World: Send + Sync {
     fn answer(&self, play: u32, host: &str, request: Request) -> Result<Answer, String>;
 
     /// Content by its digest: only what a play mentions.
-    fn content(&self, sha256: &str) -> Option<Content>;
+    ///
+    /// # Errors
+    /// There is none: a sentence.
+    fn content(&self, sha256: &str) -> Result<Content, String>;
 
     /// Everything secret that is known by now.
     fn secrets(&self) -> Arc<Secrets>;
@@ -118,10 +116,7 @@ impl Channel for Session {
     }
 
     fn send_content(&self, id: u32, content: Content) {
-        match content {
-            Content::File(path) => self.send_file(id, path),
-            Content::Bytes(bytes) => self.send_bytes(id, bytes),
-        }
+        self.send_content(id, content);
     }
 
     fn close(&self) {

@@ -100,8 +100,8 @@ impl World for Test {
         }
     }
 
-    fn content(&self, _: &str) -> Option<Content> {
-        None
+    fn content(&self, _: &str) -> Result<Content, String> {
+        Err("not in this test".into())
     }
 
     fn secrets(&self) -> Arc<Secrets> {

@@ -1,12 +1,12 @@
 //! The inventory as `ansible-inventory` prints it: a tree, or JSON that is itself an inventory script's output.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use debark_value::secrets::{MASK, Secrets};
 use debark_value::{Map, Value};
 
-use super::data::{ALL, Data, GroupId};
+use super::data::{ALL, Data, Group, GroupId, Vars};
 use super::{Inventory, Limit};
 use crate::Diagnostic;
 
@@ -67,7 +67,7 @@ impl Inventory {
     /// # Errors
     /// There is no such group; as [`Inventory::vars`].
     pub fn graph(&self, group: &str, vars: Option<&[PathBuf]>) -> Result<String, Vec<Diagnostic>> {
-        let mut shown = std::collections::HashMap::new();
+        let mut shown = HashMap::new();
         if let Some(dirs) = vars {
             for host in self.hosts() {
                 let vars = self.shown_vars(&host, dirs, false)?;
@@ -83,10 +83,37 @@ impl Inventory {
                     .maybe_hint(crate::diagnostic::did_you_mean(group, names)),
             ]);
         };
+        let mut groups = HashMap::new();
+        for (at, group) in data.groups.iter().enumerate().filter(|_| vars.is_some()) {
+            groups.insert(at as GroupId, self.group_vars(group, vars.unwrap_or_default())?);
+        }
         let mut lines = Vec::new();
-        let entries = |host: &str| shown.get(host).cloned().unwrap_or_default();
-        graph_group(data, id, 0, vars.is_some(), &entries, &mut lines);
+        let shown = Shown { with_vars: vars.is_some(), hosts: shown, groups };
+        graph_group(data, id, 0, &shown, &mut lines);
         Ok(lines.join("\n"))
+    }
+}
+
+impl Inventory {
+    /// What sources and files set for a group itself, secrets masked.
+    fn group_vars(&self, group: &Group, dirs: &[PathBuf]) -> Result<Map, Vec<Diagnostic>> {
+        let mut map = Map::new();
+        let mut put = |vars: &Vars| {
+            for (key, var) in vars {
+                let value = if var.secret { Value::from(MASK) } else { var.value.clone() };
+                map.insert(key.clone(), value);
+            }
+        };
+        put(&group.vars);
+        for dir in self.adjacent.iter().chain(dirs) {
+            for vars in self.files.find(dir, "group_vars", &group.name) {
+                put(&*vars.map_err(|error| vec![error])?);
+            }
+        }
+        if group.priority != 1 {
+            map.insert("ansible_group_priority".into(), group.priority.into());
+        }
+        Ok(map)
     }
 }
 
@@ -115,53 +142,49 @@ fn list_group(data: &Data, id: GroupId, shown: &HashSet<&str>, seen: &mut HashSe
     }
 }
 
-fn graph_group(
-    data: &Data,
-    id: GroupId,
-    depth: usize,
+/// What a tree shows besides names.
+struct Shown {
     with_vars: bool,
-    vars: &dyn Fn(&str) -> Map,
-    lines: &mut Vec<String>,
-) {
-    /// A group below many others is shown below each: a large diamond could be shown without end.
-    const MOST_LINES: usize = 5_000_000;
-    let line = |text: &str, depth: usize| match depth {
-        0 => text.to_owned(),
-        depth => format!("{}--{text}", "  |".repeat(depth)),
-    };
-    let show = |map: &Map, depth: usize, lines: &mut Vec<String>| {
-        let mut entries: Vec<_> = map.iter().collect();
-        entries.sort_by(|a, b| a.0.cmp(b.0));
-        lines.extend(entries.iter().map(|(name, value)| {
-            let value = if value.is_null() { "None".to_owned() } else { value.to_string() };
-            line(&format!("{{{name} = {value}}}"), depth)
-        }));
-    };
+    hosts: HashMap<String, Map>,
+    groups: HashMap<GroupId, Map>,
+}
+
+/// A group below many others is shown below each: a large diamond could be shown without end.
+const MOST_LINES: usize = 5_000_000;
+
+fn graph_group(data: &Data, id: GroupId, depth: usize, shown: &Shown, lines: &mut Vec<String>) {
     if lines.len() > MOST_LINES {
         return;
     }
     let group = data.group(id);
     lines.push(line(&format!("@{}:", group.name), depth));
     for child in &group.children {
-        graph_group(data, *child, depth + 1, with_vars, vars, lines);
+        graph_group(data, *child, depth + 1, shown, lines);
     }
     if id != ALL {
         for host in &group.hosts {
             let name = &data.host(*host).name;
             lines.push(line(name, depth + 1));
-            if with_vars {
-                show(&vars(name), depth + 2, lines);
-            }
+            lines.extend(shown.hosts.get(&**name).into_iter().flat_map(|vars| entries(vars, depth + 2)));
         }
     }
-    if with_vars {
-        let own: Map = group
-            .vars
-            .iter()
-            .map(|(key, var)| (key.clone(), if var.secret { Value::from(MASK) } else { var.value.clone() }))
-            .collect();
-        show(&own, depth + 1, lines);
+    if shown.with_vars {
+        lines.extend(shown.groups.get(&id).into_iter().flat_map(|vars| entries(vars, depth + 1)));
     }
+}
+
+fn line(text: &str, depth: usize) -> String {
+    match depth {
+        0 => text.to_owned(),
+        depth => format!("{}--{text}", "  |".repeat(depth)),
+    }
+}
+
+fn entries(map: &Map, depth: usize) -> Vec<String> {
+    let mut entries: Vec<_> = map.iter().collect();
+    entries.sort_by(|a, b| a.0.cmp(b.0));
+    let text = |value: &Value| if value.is_null() { "None".to_owned() } else { value.to_string() };
+    entries.iter().map(|(name, value)| line(&format!("{{{name} = {}}}", text(value)), depth)).collect()
 }
 
 /// JSON with four spaces, as `ansible-inventory` prints it. Keys stand as they are in the map.

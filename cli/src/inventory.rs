@@ -1,0 +1,142 @@
+//! `debark inventory`: which hosts there are, what is known of them, and who says so.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use debark_playbook::diagnostic::{self, Diagnostic};
+use debark_playbook::inventory::{Inventory, Limit, Options, render};
+use debark_playbook::source::SourceMap;
+use debark_playbook::vars::{config, extra, layer::Layer};
+use debark_playbook::vault::Vault;
+use debark_value::Value;
+use debark_value::secrets::MASK;
+
+/// Bad input, as everywhere.
+const BAD_INPUT: u8 = 2;
+
+/// Arguments of `debark inventory`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct InventoryArgs {
+    #[command(subcommand)]
+    command: Option<InventoryCommand>,
+    #[command(flatten)]
+    common: Common,
+    /// Show groups and hosts as a tree (the default)
+    #[arg(long, conflicts_with_all = ["list", "host"])]
+    graph: bool,
+    /// Print everything as JSON, as an inventory script would
+    #[arg(long, conflicts_with = "host")]
+    list: bool,
+    /// Print one host's variables as JSON
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Show variables in the tree
+    #[arg(long)]
+    vars: bool,
+    /// Where the tree starts
+    #[arg(value_name = "GROUP", default_value = "all")]
+    group: String,
+}
+
+/// Subcommands of `debark inventory`.
+#[derive(Debug, Subcommand)]
+enum InventoryCommand {
+    /// Show every place that sets a variable for a host, and which one wins
+    Explain {
+        /// The variable
+        var: String,
+        /// The host
+        host: String,
+        #[command(flatten)]
+        common: Common,
+        /// Variables of the command line, which win over all others
+        #[arg(short, long, value_name = "VARS")]
+        extra_vars: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Inventory file, directory or script, or host names with a comma
+    #[arg(short, long, value_name = "SOURCE")]
+    inventory: Vec<String>,
+    /// Only these hosts
+    #[arg(short, long, value_name = "PATTERN")]
+    limit: Option<String>,
+    /// Where the playbooks are: group_vars and host_vars there count as well
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    playbook_dir: PathBuf,
+    /// Show what came out of a vault
+    #[arg(long)]
+    show_secrets: bool,
+    /// File or script with a vault password
+    #[arg(long, value_name = "FILE")]
+    vault_password_file: Vec<PathBuf>,
+    /// Vault password with a label: LABEL@FILE
+    #[arg(long, value_name = "LABEL@SOURCE")]
+    vault_id: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: InventoryArgs) -> ExitCode {
+    let sources = Arc::new(SourceMap::default());
+    match execute(args, &sources) {
+        Ok(text) => {
+            anstream::println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(errors) => {
+            anstream::eprint!("{}", diagnostic::render(&errors, &sources, true));
+            ExitCode::from(BAD_INPUT)
+        }
+    }
+}
+
+fn execute(args: InventoryArgs, sources: &Arc<SourceMap>) -> Result<String, Vec<Diagnostic>> {
+    if let Some(InventoryCommand::Explain { var, host, common, extra_vars }) = args.command {
+        let (inventory, vault) = common.load(sources)?;
+        let extra = extra::parse(&extra_vars, sources, &*vault)?;
+        let above = [(Layer::Extra, "command line".into(), Arc::new(extra))];
+        let origins = inventory.explain(&var, &host, &[common.playbook_dir], &above)?;
+        if origins.is_empty() {
+            return Ok(format!("nothing sets {var} for {host}"));
+        }
+        let lines = origins.iter().map(|origin| {
+            let mark = if origin.wins { "=>" } else { "  " };
+            let value = match (&origin.value, origin.secret && !common.show_secrets) {
+                (_, true) => MASK.to_owned(),
+                (Value::Str(text), _) => format!("{text:?}"),
+                (value, _) => debark_value::to_json_string(value),
+            };
+            let place = origin.place.as_deref().unwrap_or("-");
+            format!("{mark} {value}  {place}  ({})", origin.description)
+        });
+        return Ok(lines.collect::<Vec<_>>().join("\n"));
+    }
+    let (inventory, _) = args.common.load(sources)?;
+    let dirs = [args.common.playbook_dir];
+    let reveal = args.common.show_secrets;
+    if let Some(host) = &args.host {
+        return Ok(render::to_json(&inventory.shown_vars(host, &dirs, reveal)?));
+    }
+    if args.list {
+        let limit = Limit::parse(args.common.limit.as_deref()).map_err(|error| vec![error])?;
+        return Ok(render::to_json(&inventory.list(&limit, &dirs, reveal)?));
+    }
+    inventory.graph(&args.group, args.vars.then_some(&dirs[..]))
+}
+
+impl Common {
+    fn load(&self, sources: &Arc<SourceMap>) -> Result<(Inventory, Arc<Vault>), Vec<Diagnostic>> {
+        let passwords = config::vault_sources(&self.vault_id, &self.vault_password_file, false);
+        let mut ask = |_: &str| Err(std::io::Error::other("this command does not ask; name a file"));
+        let vault = Arc::new(Vault::open(&passwords, &mut ask).map_err(|error| vec![error])?);
+        let options = Options { vault: vault.clone(), sources: sources.clone(), ..Options::default() };
+        let inventory = Inventory::load(&self.inventory, options)?;
+        anstream::eprint!("{}", diagnostic::render(inventory.warnings(), sources, true));
+        Ok((inventory, vault))
+    }
+}

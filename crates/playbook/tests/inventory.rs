@@ -1,5 +1,7 @@
 //! Inventories against what `ansible-inventory` of ansible-core 2.18 prints for them (`expected-*.txt` beside each).
 
+#![allow(clippy::unwrap_used)] // A helper of tests fails by panicking, as tests do.
+
 use std::path::{Path, PathBuf};
 
 use debark_playbook::inventory::{Inventory, Limit, Options, render};

@@ -215,7 +215,8 @@ impl<'a> Ctx<'a> {
     pub fn load_vars(&mut self, path: &Path, from: Option<Span>) -> Map {
         match self.load(path, from) {
             Some(node) if node.as_map().is_some() => {
-                self.check_vars(&node);
+                // Unlike those of `vars`, names in files may be anything; some are only ever looked up by text.
+                self.check_templates(&node);
                 node.to_map()
             }
             Some(node) => {

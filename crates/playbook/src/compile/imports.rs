@@ -110,7 +110,11 @@ impl Ctx<'_> {
             for (_, via) in scope.chain.iter().skip(again.unwrap_or(0) + 1).take(5) {
                 error = error.related(*via, "by way of this");
             }
-            self.report(error.hint("use `include_tasks` with a condition if it is meant to repeat"));
+            let hint = match path.is_dir() {
+                true => "take the role out of its own dependencies",
+                false => "use `include_tasks` with a condition if it is meant to repeat",
+            };
+            self.report(error.hint(hint));
             return None;
         }
         let mut inner = scope.clone();
@@ -176,6 +180,33 @@ impl Ctx<'_> {
             let mut inner = scope.clone();
             inner.chain.clear();
             self.aside(|ctx| drop(ctx.role_block(&reference, wire::Keywords::default(), node.span, &inner)));
+        }
+    }
+
+    /// `include_vars` with a known name: what is wrong in there is reported now, facts that it mentions are gathered.
+    pub fn look_into_vars(&mut self, action: &Action, task: &wire::Task, scope: &Scope) {
+        let named = task.args.get("file").or_else(|| task.args.get("_raw_params")).and_then(Value::as_str);
+        let Some(name) = named.filter(|name| !syntax::is_template(name)) else {
+            self.mentions.all();
+            return;
+        };
+        let span = arg(&action.args, &["file", "_raw_params"]).map_or(action.span, |(_, node)| node.span);
+        match self.compiler.locate(
+            name.trim_end(),
+            wire::Place::Vars,
+            &scope.roots,
+            &scope.dir,
+            &self.playbook_dir,
+        ) {
+            Ok(path) => drop(self.load_vars(&path, Some(span))),
+            // Under a condition the file may be absent by design, or made by an earlier task.
+            Err(tried) if !scope.conditional && task.looping.is_none() && !name.starts_with('/') => self
+                .report(
+                    Diagnostic::error(format!("there is no file of variables `{}`", name.trim_end()))
+                        .at(span)
+                        .hint(format!("looked for {}", tried.join(", "))),
+                ),
+            Err(_) => {}
         }
     }
 

@@ -7,7 +7,7 @@ use debark_wire as wire;
 
 use super::context::Ctx;
 use super::syntax;
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::keywords::{self, Keyword, Shape};
 use crate::source::Span;
 use crate::yaml::{Key, Node};
@@ -165,8 +165,9 @@ impl Ctx<'_> {
                 let name = if key.name.starts_with("group/") {
                     key.name.to_string()
                 } else {
+                    // Defaults often name modules that this playbook never runs.
                     if let Err(error) = super::actions::resolve(&key.name) {
-                        self.report(error.at(key.span));
+                        self.report(Diagnostic { severity: Severity::Warning, ..error.at(key.span) });
                     }
                     debark_modules::short_name(&key.name).to_owned()
                 };

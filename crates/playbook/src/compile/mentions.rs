@@ -25,8 +25,11 @@ impl Mentions {
         if self.everything {
             return;
         }
-        // A variable whose name is computed may be any.
-        if ["vars[", "'vars'", "\"vars\"", "varnames"].iter().any(|way| text.contains(way)) {
+        // A variable whose name is computed may be any; a template that a lookup renders may mention any.
+        if ["vars[", "'vars'", "\"vars\"", "varnames", "'template'", "\"template\""]
+            .iter()
+            .any(|way| text.contains(way))
+        {
             self.everything = true;
         }
         for (at, _) in text.match_indices("ansible_") {

@@ -94,6 +94,22 @@ pub struct CompiledPlay {
     pub role_names: Vec<String>,
 }
 
+impl CompiledPlay {
+    /// Counts the facts that a value mentions (variables of the inventory, of a prompt) among those to gather.
+    pub fn mention(&mut self, value: &Value) {
+        let mut mentions = Mentions::default();
+        mentions.scan_value(value);
+        self.play.share_vars |= mentions.hostvars();
+        let known = self.play.gather.mentions.take();
+        self.play.gather.mentions = known.zip(mentions.names()).map(|(mut known, more)| {
+            known.extend(more);
+            known.sort_unstable();
+            known.dedup();
+            known
+        });
+    }
+}
+
 /// An entry of `vars_files`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VarsFile {

@@ -256,7 +256,7 @@ impl Ctx<'_> {
         let play = wire::Play {
             index: 0,
             name: name.unwrap_or_else(|| hosts.join(",")),
-            gather: self.gather(node),
+            gather: self.gather(node, &scope),
             tasks: nodes,
             handlers,
             roles: std::mem::take(&mut self.roles),
@@ -444,7 +444,7 @@ impl Ctx<'_> {
         Some(text)
     }
 
-    fn gather(&self, node: &Node) -> wire::Gather {
+    fn gather(&self, node: &Node, scope: &Scope) -> wire::Gather {
         let enabled = node
             .get("gather_facts")
             .filter(|flag| !flag.is_null())
@@ -454,8 +454,13 @@ impl Ctx<'_> {
             Some(Value::Str(text)) => text.split(',').map(|word| word.trim().to_owned()).collect(),
             _ => Vec::new(),
         };
+        // Unless the play itself has tags, gathering counts as tagged `always`.
+        let mut tags = self.rendered_tags(scope);
+        if tags.is_empty() {
+            tags.push("always".to_owned());
+        }
         wire::Gather {
-            enabled: enabled.unwrap_or(true),
+            enabled: enabled.unwrap_or(true) && self.compiler.options.selection.selects(&tags),
             subset,
             mentions: self.mentions.names(),
             fact_path: node.get("fact_path").and_then(|path| path.to_value().to_text().ok()),

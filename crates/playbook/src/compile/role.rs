@@ -219,6 +219,7 @@ impl Ctx<'_> {
             inner.add_vars(&role.defaults);
             inner.add_vars(&role.vars);
             inner.add_vars(&role.params);
+            inner.add_vars(&map! { "role_path" => role.path.as_str(), "role_name" => role.name.as_str() });
         }
         let mut block = self.dependencies(&meta, index, &inner);
         self.role_handlers_of(&path, reference, &inner);

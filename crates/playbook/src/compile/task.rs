@@ -8,7 +8,7 @@ use super::context::{Ctx, Scope};
 use super::{keyword, syntax};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::keywords::{self, LOOP_CONTROL, WITH, on};
-use crate::yaml::Node;
+use crate::yaml::{Key, Node};
 
 impl Ctx<'_> {
     /// Compiles a task. An import becomes a block; one that tags leave out nothing.
@@ -27,6 +27,9 @@ impl Ctx<'_> {
         }
         if action.local {
             keywords.delegate_to = Some(Value::from("localhost"));
+        }
+        if action.resolved.name.starts_with("include_") && action.resolved.name != "include_vars" {
+            self.check_include_keywords(action.resolved.name, entries);
         }
         let inner = scope.under(&keywords);
         let args = self.checked_args(&action, &inner);
@@ -47,6 +50,42 @@ impl Ctx<'_> {
         self.special(&action, &task, &inner);
         self.prefetch_for(&task, &action, scope);
         Some(wire::Node::Task(Box::new(task)))
+    }
+
+    /// Keywords of a dynamic include are its own, and few make sense (Ansible's `TaskInclude`).
+    fn check_include_keywords(&mut self, name: &str, entries: &[(Key, Node)]) {
+        const ALLOWED: [&str; 14] = [
+            "action",
+            "local_action",
+            "args",
+            "collections",
+            "debugger",
+            "ignore_errors",
+            "loop",
+            "loop_control",
+            "name",
+            "no_log",
+            "register",
+            "run_once",
+            "tags",
+            "timeout",
+        ];
+        for (key, _) in entries {
+            let known = keywords::find(&key.name, on::TASK | on::HANDLER).is_some();
+            if known && !ALLOWED.contains(&&*key.name) && !matches!(&*key.name, "vars" | "when" | "listen") {
+                let inherits = keywords::find(&key.name, on::BLOCK).is_some();
+                let hint = if inherits {
+                    "give it to the included tasks with `apply`, or put a block around"
+                } else {
+                    "remove it"
+                };
+                self.report(
+                    Diagnostic::error(format!("`{name}` has no keyword `{}`", key.name))
+                        .at(key.span)
+                        .hint(hint),
+                );
+            }
+        }
     }
 
     /// Tags with templates rendered where that is possible.
@@ -242,6 +281,7 @@ impl Ctx<'_> {
         match &*task.action {
             "include_tasks" => self.look_into_tasks(action, &task.args, scope),
             "include_role" => self.look_into_role(action, &task.args, scope),
+            "include_vars" => self.look_into_vars(action, task, scope),
             "setup" | "gather_facts" => self.mentions.all(),
             "meta" => self.check_meta(action, &task.args, scope),
             "assert" => self.check_assert(action),

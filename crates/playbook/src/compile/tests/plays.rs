@@ -227,3 +227,16 @@ fn include_vars_reads_files_and_directories() {
             .contains("a file of variables is a mapping")
     );
 }
+
+#[test]
+fn facts_that_variables_mention_are_gathered() {
+    let mut play = site("- hosts: all\n  tags: a\n  tasks: [{debug: {msg: '{{ ansible_fqdn }}'}}]\n")
+        .compile()
+        .remove(0);
+    play.mention(&Value::from(debark_value::map! { "x" => "{{ ansible_domain }}" }));
+    assert_eq!(play.play.gather.mentions, Some(vec!["ansible_domain".to_owned(), "ansible_fqdn".to_owned()]));
+    play.mention(&Value::from("{{ hostvars }}"));
+    assert!(play.play.gather.mentions.is_none() && play.play.share_vars);
+    let other = site("- hosts: all\n  tags: a\n  tasks: []\n").tags(&["b"], &[]).compile();
+    assert!(!other[0].play.gather.enabled);
+}

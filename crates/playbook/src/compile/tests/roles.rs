@@ -81,7 +81,7 @@ fn equal_roles_run_once() {
 #[test]
 fn import_and_include_options() {
     let project = project(
-        "- hosts: all\n  tasks:\n    - import_role: {name: web, tasks_from: conf}\n      vars: {port: 1}\n    - include_role: {name: web}\n      notify: restart web\n",
+        "- hosts: all\n  tasks:\n    - import_role: {name: web, tasks_from: conf}\n      vars: {port: 1}\n    - include_role: {name: web}\n    - ping:\n      notify: restart web\n",
     );
     let compiler = project.compiler();
     let plays = match compiler.compile(&[project.path("site.yml")]) {
@@ -92,7 +92,7 @@ fn import_and_include_options() {
         }
     };
     let play = &plays[0].play;
-    assert_eq!(names(&play.tasks), ["common", "conf", "include_role"]);
+    assert_eq!(names(&play.tasks), ["common", "conf", "include_role", "ping"]);
     assert_eq!(play.roles.len(), 2);
     let asking = Asking {
         playbook_dir: project.dir.path(),

@@ -44,6 +44,9 @@ wrong! {
     bad_template: "- hosts: all\n  tasks:\n    - debug: {msg: 'a {{ b | defalt(1) }}'}\n";
     bad_template_in_a_block: "- hosts: all\n  tasks:\n    - debug:\n        msg: |\n          one\n          two {{ b + }}\n";
     bad_condition: "- hosts: all\n  tasks:\n    - ping:\n      when: a = b\n";
+    include_with_a_keyword_of_tasks: "- hosts: all\n  tasks:\n    - include_tasks: site.yml\n      become: true\n";
+    missing_script: "- hosts: all\n  tasks:\n    - script: gone.sh --now\n";
+    missing_vars: "- hosts: all\n  vars_files: [gone.yml]\n  tasks:\n    - include_vars: gone2.yml\n";
     several_at_once: "- hosts: all\n  tasks:\n    - pingg:\n    - ping: {x: 1}\n    - debug: msg=x\n      wehn: y\n";
 }
 

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod apt;
+pub mod apt_key;
 pub mod apt_repository;
 pub mod atomic;
 pub mod authorized_key;
@@ -38,6 +39,7 @@ pub mod locale_gen;
 pub mod mode;
 pub mod modprobe;
 pub mod mount;
+pub mod openpgp;
 pub mod package;
 pub mod package_facts;
 pub mod param;

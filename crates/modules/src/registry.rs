@@ -29,6 +29,7 @@ macro_rules! modules {
 #[rustfmt::skip]
 static MODULES: &[Module] = modules![
     apt,
+    apt_key,
     apt_repository,
     authorized_key,
     command,

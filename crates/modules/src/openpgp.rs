@@ -102,7 +102,7 @@ fn packet(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
         0xc0.. => {
             let (header, length) = match byte(1)? {
                 short @ 0..192 => (2, short),
-                long @ 192..224 => (3, (long - 192 << 8) + byte(2)? + 192),
+                long @ 192..224 => (3, ((long - 192) << 8) + byte(2)? + 192),
                 255 => (6, number(2, 4)?),
                 // Partial lengths are for data, not for keys.
                 _ => return None,
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(keys.iter().flat_map(|key| key.bytes.clone()).collect::<Vec<_>>(), keyring);
         let sum = STANDARD.encode(&crc24(&bookworm.bytes).to_be_bytes()[1..]);
         let armor = format!("{BEGIN}\nVersion: x\n\n{}\n={sum}\n{END}\n", STANDARD.encode(&bookworm.bytes));
-        assert_eq!(super::keys(armor.as_bytes()).unwrap(), [bookworm.clone()]);
+        assert_eq!(super::keys(armor.as_bytes()).unwrap(), std::slice::from_ref(bookworm));
         let wrong = armor.replace(&format!("={sum}"), "=AAAA");
         assert_eq!(super::keys(wrong.as_bytes()).unwrap_err(), "its checksum is wrong");
     }

@@ -45,11 +45,7 @@ fn dump(value: &V, args: &Args, indent: usize, flow_leaves: bool) -> Res<V> {
 }
 
 fn is_leaf(value: &Value) -> bool {
-    let scalar = |value: &Value| match value {
-        Value::List(_) => false,
-        Value::Map(_) => false,
-        _ => true,
-    };
+    let scalar = |value: &Value| !matches!(value, Value::List(_) | Value::Map(_));
     match value {
         Value::List(items) => items.iter().all(scalar),
         Value::Map(map) => map.values().all(scalar),
@@ -288,7 +284,7 @@ impl Emitter {
                     }
                     self.text(key, indent + self.indent, false, true);
                     self.write(":");
-                    let block = !is_empty(item) && !(self.flow_leaves && is_leaf(item));
+                    let block = !(is_empty(item) || self.flow_leaves && is_leaf(item));
                     match item {
                         // The dashes of a list stand right below its key.
                         Value::List(_) if block => self.node(item, indent, false)?,
@@ -310,7 +306,7 @@ impl Emitter {
                     if index > 0 || !started {
                         self.line(indent);
                     }
-                    let block = !is_empty(item) && !(self.flow_leaves && is_leaf(item));
+                    let block = !(is_empty(item) || self.flow_leaves && is_leaf(item));
                     let nested = block && matches!(item, Value::List(_) | Value::Map(_));
                     self.write("-");
                     self.write(&" ".repeat(if nested { self.indent - 1 } else { 1 }));

@@ -10,6 +10,7 @@ mod path;
 mod select;
 mod text;
 mod yaml;
+mod yaml_load;
 
 pub(crate) use basic::random_below;
 pub(crate) use collect::{product_of, subelements_of};
@@ -45,6 +46,7 @@ const TABLES: &[&[Filter]] = &[
     data::TABLE,
     path::TABLE,
     yaml::TABLE,
+    yaml_load::TABLE,
 ];
 
 /// The name without the collections whose filters live here.

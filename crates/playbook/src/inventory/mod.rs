@@ -135,10 +135,10 @@ impl Inventory {
             if source.contains(',') && !path.exists() {
                 continue;
             }
-            let path = load::absolute(path);
-            let dir =
-                if path.is_dir() { path } else { path.parent().map(Path::to_owned).unwrap_or_default() };
-            if !adjacent.contains(&dir) {
+            // As the user wrote it, so that places read as the user expects.
+            let dir = if path.is_dir() { Some(path) } else { path.parent() };
+            let dir = dir.unwrap_or(path).to_owned();
+            if !adjacent.iter().any(|known| load::absolute(known) == load::absolute(&dir)) {
                 adjacent.push(dir);
             }
         }

@@ -6,3 +6,4 @@ pub mod extra;
 pub mod files;
 pub mod layer;
 pub mod magic;
+pub mod prompt;

@@ -11,7 +11,7 @@ use super::context::{Ctx, Scope};
 use super::role::{RoleRef, handler_names};
 use super::spec::arg;
 use super::syntax;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::Span;
 use crate::yaml::Node;
 
@@ -140,7 +140,7 @@ impl Ctx<'_> {
 
     /// `include_tasks` with a known name: what is wrong in there is reported now, and facts that it mentions are
     /// gathered. The tasks themselves come at run time.
-    pub fn look_into_tasks(&mut self, action: &Action, args: &Map, scope: &Scope) {
+    pub fn look_into_tasks(&mut self, action: &Action, args: &Map, looping: bool, scope: &Scope) {
         let Some((_, node)) = arg(&action.args, &["file", "_raw_params"]) else {
             return;
         };
@@ -150,7 +150,17 @@ impl Ctx<'_> {
             self.unknown_include();
             return;
         };
-        let Some(path) = self.find_tasks(name.trim(), node.span, scope) else { return };
+        let reported = self.diagnostics.len();
+        let Some(path) = self.find_tasks(name.trim(), node.span, scope) else {
+            // A condition or an empty loop may keep it from ever being included.
+            if scope.conditional || looping {
+                self.diagnostics
+                    .iter_mut()
+                    .skip(reported)
+                    .for_each(|error| error.severity = Severity::Warning);
+            }
+            return;
+        };
         if self.seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
             let mut inner = scope.clone();
             inner.chain.clear();

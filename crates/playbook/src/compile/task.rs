@@ -279,7 +279,7 @@ impl Ctx<'_> {
     /// What single actions need beyond their parameters.
     fn special(&mut self, action: &Action, task: &wire::Task, scope: &Scope) {
         match &*task.action {
-            "include_tasks" => self.look_into_tasks(action, &task.args, scope),
+            "include_tasks" => self.look_into_tasks(action, &task.args, task.looping.is_some(), scope),
             "include_role" => self.look_into_role(action, &task.args, scope),
             "include_vars" => self.look_into_vars(action, task, scope),
             "setup" | "gather_facts" => self.mentions.all(),

@@ -51,6 +51,13 @@ wrong! {
 }
 
 #[test]
+fn a_missing_include_under_a_condition_is_a_warning() {
+    let project = site("- hosts: all\n  tasks:\n    - include_tasks: gone.yml\n      when: false\n");
+    let compiled = project.compiler().compile(&[project.path("site.yml")]).unwrap();
+    assert_eq!(compiled.warnings.len(), 1);
+}
+
+#[test]
 fn an_import_of_itself() {
     let project = Project::new(&[
         ("site.yml", "- hosts: all\n  tasks:\n    - import_tasks: a.yml\n"),

@@ -8,11 +8,13 @@ use crate::compile::Prompt;
 /// So often may what is typed twice differ.
 const TRIES: usize = 3;
 
+/// Shows a text and gives what was typed; hidden while typing if the flag is set.
+pub type Ask<'a> = &'a mut dyn FnMut(&str, bool) -> std::io::Result<String>;
+
 /// How to ask, and how to hash what was typed.
 pub struct Terminal<'a> {
-    /// Shows a text and gives what was typed, without the line's end; hidden while typing if the flag is set.
-    /// `None`: nobody is there to ask, so that defaults count.
-    pub ask: Option<&'a mut dyn FnMut(&str, bool) -> std::io::Result<String>>,
+    /// Asks; gives what was typed without the line's end. `None`: nobody is there to ask, so that defaults count.
+    pub ask: Option<Ask<'a>>,
     /// A hash for `encrypt`: of the text, by that scheme, with that salt and length of a random one.
     pub hash: &'a dyn Fn(&str, &Prompt) -> Result<String, String>,
 }

@@ -68,9 +68,15 @@ fn explain(text: &str) -> Option<String> {
         return Some(format!("its certificate is not valid: {}", error.rsplit(':').next().unwrap_or(error)));
     }
     let line = text.lines().find(|line| line.contains(":error:") || line.contains("errno="))?;
+    // thread:error:code:library:function:reason:file:line:data
     let words: Vec<&str> = line.split(':').collect();
-    // thread:error:code:library:function:reason:file:line:
-    words.get(5).filter(|w| !w.is_empty()).map_or_else(|| Some(line.to_owned()), |w| Some((*w).to_owned()))
+    let word = |at: usize| words.get(at).copied().filter(|word| !word.is_empty());
+    let reason = match word(5) {
+        // The system's own words are at the end: a name that is unknown, for one.
+        Some("system lib") => word(8).or(word(4)),
+        reason => reason,
+    };
+    Some(reason.unwrap_or(line).to_owned())
 }
 
 /// The proxy for a URL, from the task's environment or the agent's own.
@@ -112,7 +118,9 @@ fn tcp(host: &Host, name: &str, port: u16, timeout: Duration) -> Result<TcpStrea
 
 /// The arguments of `openssl s_client`. Passwords go through the environment.
 pub(super) fn tls_words(url: &Url, request: &Request, proxy: Option<&Url>) -> Vec<String> {
-    let mut words: Vec<String> = ["s_client", "-quiet", "-verify_quiet"].map(Into::into).to_vec();
+    // Without -nocommands a body that begins with R or Q would be taken as an order to s_client.
+    let mut words: Vec<String> =
+        ["s_client", "-quiet", "-nocommands", "-verify_quiet"].map(Into::into).to_vec();
     let mut option = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
     let bracketed = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
     option("-connect", format!("{bracketed}:{}", url.port));
@@ -241,12 +249,26 @@ mod tests {
     }
 
     #[test]
+    fn complaints_lose_their_codes() {
+        let told = |text: &str| explain(text).unwrap();
+        let line = "40C7:error:10080002:BIO routines:BIO_lookup_ex:system lib:../crypto/bio/bio_addr.c:738:Name or service not known\nconnect:errno=2\n";
+        assert_eq!(told(line), "Name or service not known");
+        let line = "40C7:error:8000006F:system library:BIO_connect:Connection refused:../crypto/bio/bio_sock2.c:125:calling connect()\n";
+        assert_eq!(told(line), "Connection refused");
+        assert_eq!(
+            told("verify error:num=10:certificate has expired\n"),
+            "its certificate is not valid: certificate has expired"
+        );
+        assert_eq!(explain(""), None);
+    }
+
+    #[test]
     fn openssl_gets_the_exact_words() {
         let url = Url::parse("https://example.org/x").unwrap();
         let words = tls_words(&url, &Request::default(), None).join(" ");
         assert_eq!(
             words,
-            "s_client -quiet -verify_quiet -connect example.org:443 -servername example.org -verify_hostname example.org -verify_return_error"
+            "s_client -quiet -nocommands -verify_quiet -connect example.org:443 -servername example.org -verify_hostname example.org -verify_return_error"
         );
         let proxy = Url::parse("http://u:secret@proxy:3128").unwrap();
         let request = Request { validate_certs: false, ..Request::default() };

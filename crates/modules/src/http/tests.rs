@@ -1,4 +1,4 @@
-//! Against real servers: Python's http.server in clear, `openssl s_server` under an authority made here.
+//! Against real servers: Python's http.server in clear and under an authority made here.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -70,7 +70,13 @@ class H(http.server.BaseHTTPRequestHandler):
         elif p == '/sums': self.answer(200, b'434728a410a78f56fc1b5899c3593436e61ab0c731e9072d95e96db290205e53  ./file\n')
         else: self.answer(404, b'no such page')
     do_POST = do_PUT = do_HEAD = do_DELETE = do_GET
-http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), H).serve_forever()
+server = http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), H)
+if len(sys.argv) > 2:
+    import ssl
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[2], sys.argv[3])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
 "#;
 
 /// Starts the server of [`SERVER`]; it ends when the value is dropped.
@@ -166,27 +172,29 @@ fn tls_trusts_whom_it_should() {
         &dir,
         "x509 -req -in s.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out s.pem -days 2 -extfile ext",
     );
-    std::fs::write(dir.join("page"), "over tls\n").unwrap();
     let port = free_port();
-    let child = Command::new("openssl")
-        .args(["s_server", "-quiet", "-WWW", "-cert", "s.pem", "-key", "s.key", "-accept"])
-        .arg(format!("127.0.0.1:{port}"))
+    let child = Command::new("python3")
+        .args(["-c", SERVER, &port.to_string(), "s.pem", "s.key"])
         .current_dir(&dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let server = Server { child, port };
     wait_for(server.port);
     let request = Request { use_proxy: false, ca_path: Some(dir.join("ca.pem")), ..Request::default() };
-    let url = format!("https://localhost:{port}/page");
-    assert_eq!(text(&url, &request), (200, "over tls\n".into()));
+    let url = format!("https://localhost:{port}/json");
+    assert_eq!(text(&url, &request), (200, "{\"a\": [1, 2]}".into()));
+    // Letters that s_client could take as its own commands, and more than fits into one buffer.
+    for body in ["Renegotiate\n".to_owned(), "Q\n".to_owned(), "Kk\n".repeat(50_000)] {
+        let post = Request { method: "POST".into(), body: body.clone().into_bytes(), ..request.clone() };
+        let (status, seen) = text(&format!("https://localhost:{port}/echo"), &post);
+        assert_eq!((status, seen), (200, format!("POST {body}  -")));
+    }
     // Another authority, then another name: refused, unless that is wished.
     let strict = Request { ca_path: None, ..request.clone() };
     let error = send(&host(), &url, &strict).err().unwrap();
     assert!(error.msg.contains("certificate is not valid"), "{}", error.msg);
-    let by_address = format!("https://127.0.0.1:{port}/page");
+    let by_address = format!("https://127.0.0.1:{port}/json");
     let error = send(&host(), &by_address, &request).err().unwrap();
     assert!(error.msg.contains("IP address mismatch"), "{}", error.msg);
     let lax = Request { validate_certs: false, ..request };

@@ -51,6 +51,8 @@ static MODULES: &[Module] = modules![
     mount,
     package,
     package_facts,
+    file,
+    lineinfile,
     ping,
     raw,
     reboot,

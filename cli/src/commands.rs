@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::exit;
 use crate::inventory::{self, InventoryArgs};
 use crate::lab::{self, LabCommand};
+use crate::run::{self, RunArgs};
 
 #[derive(clap::Parser)]
 #[command(name = "debark", version, about)]
@@ -16,6 +18,7 @@ struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    Run(Box<RunArgs>),
     /// Throwaway real Debian hosts on this machine
     #[command(subcommand)]
     Lab(LabCommand),
@@ -25,7 +28,16 @@ enum Command {
 
 /// Reads the arguments and runs the command.
 pub fn run() -> ExitCode {
-    match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing can be done about a terminal that is gone.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(exit::BAD_INPUT) } else { ExitCode::SUCCESS };
+        }
+    };
+    match arguments.command {
+        Command::Run(args) => run::run(&args),
         Command::Lab(command) => lab::run(command),
         Command::Inventory(args) => inventory::run(args),
     }

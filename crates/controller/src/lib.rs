@@ -10,9 +10,11 @@ mod delegate;
 mod engine;
 mod event;
 mod hosts;
+mod lookups;
 mod once;
 mod recap;
 mod requests;
+mod site;
 mod store;
 mod world;
 
@@ -20,4 +22,5 @@ pub use batch::{Order, Size, batches, ordered};
 pub use engine::{Engine, Interrupt, Outcome};
 pub use event::{Monitor, Note};
 pub use recap::{Counts, Recap, Slow};
+pub use site::{Site, SiteOptions, ask, is_terminal};
 pub use world::{Channel, Connector, Content, PlaySpec, Settings, Ssh, World};

@@ -1,0 +1,83 @@
+//! Lookups that run on the controller.
+
+mod files;
+mod programs;
+
+use std::path::Path;
+
+use debark_value::{Map, Value};
+
+/// Where relative paths are looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    /// Directory of the playbook.
+    pub playbook_dir: &'a Path,
+    /// Directory of the role of the task that asks.
+    pub role_path: Option<&'a Path>,
+}
+
+/// The result of a lookup: a list of results, as all these plugins yield one per term.
+///
+/// # Errors
+/// One sentence; also for a lookup that does not exist.
+pub fn lookup(name: &str, args: &[Value], kwargs: &Map, around: Around<'_>) -> Result<Value, String> {
+    let terms = terms(args)?;
+    let results = match name {
+        "env" => terms.iter().map(|term| Ok(env(term, kwargs))).collect(),
+        "file" => terms.iter().map(|term| files::file(term, kwargs, around)).collect(),
+        "fileglob" => files::fileglob(&terms, around),
+        "first_found" => files::first_found(args, kwargs, around),
+        "pipe" => terms.iter().map(|term| programs::pipe(term, around)).collect(),
+        "lines" => programs::lines(&terms, around),
+        "url" => terms.iter().map(|term| programs::url(term)).collect::<Result<Vec<_>, _>>(),
+        other => Err(format!("there is no lookup `{other}`")),
+    };
+    results.map(Value::list).map_err(|why| format!("lookup `{name}`: {why}"))
+}
+
+fn terms(args: &[Value]) -> Result<Vec<String>, String> {
+    let mut terms = Vec::new();
+    for arg in args {
+        match arg {
+            Value::List(items) => terms.extend(items.iter().map(Value::to_string)),
+            Value::Map(_) => {}
+            other => terms.push(other.to_string()),
+        }
+    }
+    Ok(terms)
+}
+
+/// An unset variable is the default, which is empty if none is given.
+fn env(term: &str, kwargs: &Map) -> Value {
+    match std::env::var_os(term) {
+        Some(value) => Value::from(value.to_string_lossy().into_owned()),
+        None => kwargs.get("default").cloned().unwrap_or_else(|| Value::from("")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(name: &str, args: &[Value], dir: &Path) -> Result<String, String> {
+        lookup(name, args, &Map::new(), Around { playbook_dir: dir, role_path: None })
+            .map(|found| found.to_string())
+    }
+
+    #[test]
+    fn files_and_programs() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("files")).unwrap();
+        std::fs::write(dir.path().join("files/motd"), "hello\n").unwrap();
+        assert_eq!(ask("file", &["motd".into()], dir.path()).unwrap(), "['hello']");
+        assert_eq!(ask("pipe", &["printf 'a\\nb\\n'".into()], dir.path()).unwrap(), "['a\\nb']");
+        assert_eq!(ask("lines", &["printf 'a\\nb\\n'".into()], dir.path()).unwrap(), "['a', 'b']");
+        assert_eq!(ask("env", &["DEBARK_NO_SUCH".into()], dir.path()).unwrap(), "['']");
+        let found = ask("first_found", &[Value::list(["nope", "motd"])], dir.path()).unwrap();
+        assert!(found.contains("files/motd"), "{found}");
+        assert!(ask("fileglob", &["mot*".into()], dir.path()).unwrap().contains("files/motd"));
+        assert!(ask("pipe", &["exit 3".into()], dir.path()).unwrap_err().contains("ended with 3"));
+        assert!(ask("file", &["nope".into()], dir.path()).unwrap_err().contains("nope"));
+        assert!(ask("nope", &[], dir.path()).is_err());
+    }
+}

@@ -1,0 +1,189 @@
+//! Answers to hosts: files, includes, lookups, inventory changes, prompts.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use debark_playbook::compile::Asking;
+use debark_value::secrets::Secrets;
+use debark_value::{Map, Value};
+use debark_wire::{Answer, HostPlay, Request};
+use sha1::{Digest, Sha1};
+
+use super::{Site, lock, terminal};
+use crate::lookups::{self, Around};
+use crate::world::{Content, PlaySpec, World};
+
+impl World for Site {
+    fn plays(&self) -> u32 {
+        u32::try_from(self.plays.len()).unwrap_or(u32::MAX)
+    }
+
+    fn play(&self, index: u32, gone: &BTreeSet<String>) -> Result<PlaySpec, String> {
+        self.spec(index, gone)
+    }
+
+    fn host_play(
+        &self,
+        play: &PlaySpec,
+        host: &str,
+        batch: &[String],
+        known: &Map,
+    ) -> Result<HostPlay, String> {
+        self.part(play, host, batch, known)
+    }
+
+    fn host_vars(&self, host: &str) -> Result<Map, String> {
+        if !self.inventory.has_host(host) {
+            return Err(format!("there is no host `{host}` in the inventory"));
+        }
+        let play = self.plays.first();
+        let vars = self.inventory_vars(host, play)?;
+        let magic = self.magic(host, play.map(|play| play.playbook_dir.as_path()));
+        let scope = self.scope(vars.clone(), Map::new(), magic.clone());
+        // A variable that cannot be rendered for that host must not hide the others.
+        let render =
+            |value: &Value| self.engine.render_value(value, &scope).unwrap_or_else(|_| value.clone());
+        let mut all: Map = vars.iter().map(|(name, value)| (name.clone(), render(value))).collect();
+        all.extend(magic);
+        Ok(all)
+    }
+
+    fn answer(&self, play: u32, _: &str, request: Request) -> Result<Answer, String> {
+        let compiled = self.compiled(play)?;
+        let dir = &compiled.playbook_dir;
+        match request {
+            Request::Find { path, place, role_path, task_dir } => {
+                let found = self.compiler.find(
+                    &path,
+                    place,
+                    dir,
+                    role_path.as_deref().map(Path::new),
+                    task_dir.as_deref().map(Path::new),
+                );
+                found.map(Answer::Tree)
+            }
+            Request::Lookup { name, args, kwargs, role_path } => {
+                let around = Around { playbook_dir: dir, role_path: role_path.as_deref().map(Path::new) };
+                let value = super::single(lookups::lookup(&name, &args, &kwargs, around)?);
+                if matches!(name.as_str(), "password" | "unvault") {
+                    lock(&self.secrets).add_value(&value);
+                }
+                Ok(Answer::Value(value))
+            }
+            Request::IncludeTasks { file, role_path, from, role, tags, handlers, next } => {
+                let asking = Asking {
+                    playbook_dir: dir,
+                    role_path: role_path.as_deref().map(Path::new),
+                    role,
+                    from: &from,
+                    tags: &tags,
+                    handlers,
+                    next,
+                    vars: Map::new(),
+                };
+                self.included(self.compiler.include_tasks(&asking, &file))
+            }
+            Request::IncludeRole { name, options, vars, parent, role_path, tags, next } => {
+                let asking = Asking {
+                    playbook_dir: dir,
+                    role_path: role_path.as_deref().map(Path::new),
+                    role: parent,
+                    from: compiled.play.files.first().map_or("", String::as_str),
+                    tags: &tags,
+                    handlers: false,
+                    next,
+                    vars: Map::new(),
+                };
+                self.included(self.compiler.include_role(&asking, &name, &options, &vars))
+            }
+            Request::IncludeVars { args, role_path } => {
+                let included =
+                    self.compiler.include_vars(&args, dir, role_path.as_deref().map(Path::new), None)?;
+                lock(&self.secrets).add_value(&Value::from(included.secrets.clone()));
+                Ok(Answer::Value(included.answer()))
+            }
+            Request::AddHost { hosts, groups, parents, vars } => {
+                for host in &hosts {
+                    if parents.is_empty() {
+                        self.inventory.add_host(host, &groups, &vars)?;
+                    } else {
+                        for group in &groups {
+                            self.inventory.group_by(host, group, &parents)?;
+                        }
+                    }
+                }
+                Ok(Answer::Done)
+            }
+            Request::Pause { prompt, seconds, echo } => pause(prompt.as_deref(), seconds, echo),
+            Request::StoredSha1 { dest } => sha1(Path::new(&dest)).map(Answer::Value),
+            other => Err(format!("this controller cannot answer a request of this kind ({})", word(&other))),
+        }
+    }
+
+    fn content(&self, sha256: &str) -> Result<Content, String> {
+        self.compiler.content(sha256)
+    }
+
+    fn secrets(&self) -> Arc<Secrets> {
+        let mut secrets = lock(&self.secrets).clone();
+        for secret in self.vault.secrets() {
+            secrets.add(&secret);
+        }
+        Arc::new(secrets)
+    }
+}
+
+impl Site {
+    fn included(
+        &self,
+        included: Result<debark_wire::Included, Vec<debark_playbook::Diagnostic>>,
+    ) -> Result<Answer, String> {
+        let one_line = |e: &debark_playbook::Diagnostic| e.one_line(self.compiler.sources());
+        match included {
+            Ok(included) => Ok(Answer::Tasks(Box::new(included))),
+            Err(errors) => {
+                Err(errors.iter().filter(|e| e.is_error()).map(one_line).collect::<Vec<_>>().join("; "))
+            }
+        }
+    }
+}
+
+fn pause(prompt: Option<&str>, seconds: Option<u64>, echo: bool) -> Result<Answer, String> {
+    if !terminal::is_terminal() {
+        // Nobody is there to press a key: as Ansible does, go on (after the time, if one was given).
+        std::thread::sleep(std::time::Duration::from_secs(seconds.unwrap_or(0)));
+        return Ok(Answer::Value(Value::from("")));
+    }
+    let question = format!("{}: ", prompt.unwrap_or("press Enter to go on"));
+    terminal::ask(&question, echo)
+        .map(|typed| Answer::Value(Value::from(typed)))
+        .map_err(|error| error.to_string())
+}
+
+/// SHA-1 of a file, in hex; null if it is not there.
+fn sha1(path: &Path) -> Result<Value, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Value::Null),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut hash = Sha1::new();
+    let mut part = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut part).map_err(failed)? {
+            0 => break,
+            count => hash.update(part.get(..count).unwrap_or_default()),
+        }
+    }
+    Ok(Value::from(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+}
+
+fn word(request: &Request) -> &'static str {
+    match request {
+        Request::Reconnect { .. } => "reconnect",
+        _ => "unexpected",
+    }
+}

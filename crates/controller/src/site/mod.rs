@@ -1,0 +1,208 @@
+//! The world of a run: playbooks and inventory as the engine asks for them.
+
+mod answers;
+mod play;
+mod services;
+mod terminal;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use debark_connect::Target;
+use debark_expr::{Engine, LayerKind, Scope};
+use debark_playbook::inventory::{Inventory, Limit};
+use debark_playbook::vars::connection::{Connection, Kind};
+use debark_playbook::vault::Vault;
+use debark_playbook::{CompiledPlay, Compiler};
+use debark_value::secrets::Secrets;
+use debark_value::{Map, Value};
+use debark_wire::RunOptions;
+
+pub use terminal::{ask, is_terminal};
+
+use services::SiteServices;
+
+/// What the command line says of a run.
+#[derive(Debug, Clone, Default)]
+pub struct SiteOptions {
+    /// How the run goes, for agents.
+    pub run: RunOptions,
+    /// `--limit`.
+    pub limit: Limit,
+    /// `--limit` as given.
+    pub limit_text: Option<String>,
+    /// `-i` as given.
+    pub inventory: Vec<String>,
+    /// `-f`.
+    pub forks: usize,
+    /// `-b`, `--become-user`, `--become-method`: where a play says nothing.
+    pub become_: bool,
+    /// `--become-user`.
+    pub become_user: Option<String>,
+    /// `--become-method`.
+    pub become_method: Option<String>,
+    /// The password of `-K`.
+    pub become_password: Option<String>,
+    /// `-u`.
+    pub user: Option<String>,
+    /// `--private-key`.
+    pub private_key: Option<String>,
+    /// Seconds for connecting.
+    pub timeout: u32,
+    /// Variables of `-e`.
+    pub extra_vars: Map,
+}
+
+/// Playbooks and inventory of a run.
+pub struct Site {
+    compiler: Arc<Compiler>,
+    plays: Vec<CompiledPlay>,
+    inventory: Arc<Inventory>,
+    vault: Arc<Vault>,
+    options: SiteOptions,
+    engine: Engine,
+    services: Arc<SiteServices>,
+    extra: Arc<Map>,
+    secrets: Mutex<Secrets>,
+    /// Answers to `vars_prompt`, by play.
+    prompted: Mutex<HashMap<u32, Map>>,
+}
+
+/// A lookup's result as expressions take it: one result by itself, several as a list.
+fn single(found: Value) -> Value {
+    match &found {
+        Value::List(items) if items.len() == 1 => items.first().cloned().unwrap_or_default(),
+        _ => found,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is guarded is whole between statements, so a thread that panicked leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Site {
+    /// The world of these plays and hosts.
+    pub fn new(
+        compiler: Arc<Compiler>,
+        plays: Vec<CompiledPlay>,
+        inventory: Arc<Inventory>,
+        vault: Arc<Vault>,
+        options: SiteOptions,
+    ) -> Self {
+        let services = Arc::new(SiteServices::new(inventory.clone()));
+        let mut secrets = Secrets::default();
+        if let Some(password) = &options.become_password {
+            secrets.add(password);
+        }
+        Self {
+            engine: Engine::new(services.clone()),
+            extra: Arc::new(options.extra_vars.clone()),
+            secrets: Mutex::new(secrets),
+            prompted: Mutex::default(),
+            compiler,
+            plays,
+            inventory,
+            vault,
+            options,
+            services,
+        }
+    }
+
+    fn compiled(&self, index: u32) -> Result<&CompiledPlay, String> {
+        self.plays.get(index as usize).ok_or_else(|| format!("there is no play number {index}"))
+    }
+
+    /// Directories whose `group_vars` and `host_vars` count for a play.
+    fn dirs(play: Option<&CompiledPlay>) -> Vec<PathBuf> {
+        play.map(|play| play.playbook_dir.clone()).into_iter().collect()
+    }
+
+    fn inventory_vars(&self, host: &str, play: Option<&CompiledPlay>) -> Result<Arc<Map>, String> {
+        self.inventory.vars(host, &Self::dirs(play)).map_err(|errors| self.sentences(&errors))
+    }
+
+    fn sentences(&self, errors: &[debark_playbook::Diagnostic]) -> String {
+        let sources = self.inventory.sources();
+        let lines: Vec<String> =
+            errors.iter().filter(|e| e.is_error()).map(|e| e.one_line(sources)).collect();
+        lines.join("; ")
+    }
+
+    fn magic(&self, host: &str, dir: Option<&Path>) -> Map {
+        let options = &self.options;
+        let mut magic = debark_playbook::vars::magic::of_run(&debark_playbook::vars::magic::Run {
+            playbook_dir: dir,
+            check: options.run.check,
+            diff: options.run.diff,
+            forks: options.forks,
+            verbosity: options.run.verbosity,
+            limit: options.limit_text.as_deref(),
+            inventory: &options.inventory,
+            tags: &options.run.tags,
+            skip_tags: &options.run.skip_tags,
+        });
+        magic.extend(self.inventory.magic(host));
+        magic
+    }
+
+    /// What expressions about a host see on the controller: its inventory variables, `vars` of the play, `-e`, magic.
+    fn scope(&self, inventory: Arc<Map>, play: Map, magic: Map) -> Scope {
+        let mut scope = Scope::new();
+        scope.push(inventory, LayerKind::Templated);
+        scope.push(Arc::new(play), LayerKind::Templated);
+        scope.push(self.extra.clone(), LayerKind::Templated);
+        scope.push(Arc::new(magic), LayerKind::Plain);
+        scope
+    }
+
+    /// Where and how a host is reached.
+    ///
+    /// # Errors
+    /// A connection variable cannot be rendered or means nothing.
+    pub fn target(&self, host: &str) -> Result<Target, String> {
+        let vars = self.inventory_vars(host, self.plays.first())?;
+        let scope = self.scope(vars.clone(), Map::new(), self.magic(host, None));
+        let render =
+            |value: &Value| self.engine.render_value(value, &scope).map_err(|error| error.to_string());
+        let mut all = Map::clone(&vars);
+        all.extend(self.extra.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let connection = Connection::of(host, &all, &render)?;
+        let play = self.plays.first().map(|play| &play.play.keywords);
+        let keyword =
+            |value: Option<&Value>| value.and_then(|value| render(value).ok()).map(|value| value.to_string());
+        let local = match connection.kind {
+            Some(kind) => kind == Kind::Local,
+            None => match keyword(play.and_then(|k| k.connection.as_ref())).as_deref() {
+                Some(word) => word.ends_with("local"),
+                // As Ansible's implicit localhost: no ssh unless the inventory says where it is.
+                None => {
+                    matches!(host, "localhost" | "127.0.0.1" | "::1")
+                        && connection.host == host
+                        && connection.port.is_none()
+                }
+            },
+        };
+        let words = |text: Option<String>| -> Result<Vec<String>, String> {
+            let Some(text) = text else { return Ok(Vec::new()) };
+            debark_modules::shlex::split(&text).map_err(|why| format!("the ssh arguments of {host}: {why}"))
+        };
+        let mut args = words(connection.ssh_common_args)?;
+        args.extend(words(connection.ssh_extra_args)?);
+        Ok(Target {
+            name: host.to_owned(),
+            local,
+            host: connection.host,
+            port: connection.port,
+            user: connection
+                .user
+                .or_else(|| keyword(play.and_then(|k| k.remote_user.as_ref())))
+                .or_else(|| self.options.user.clone()),
+            key: connection.key_file.or_else(|| self.options.private_key.clone()),
+            args,
+            program: None,
+            timeout: self.options.timeout,
+        })
+    }
+}

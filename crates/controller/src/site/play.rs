@@ -1,0 +1,277 @@
+//! Plays as the engine runs them: hosts, batches, and each host's part.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use debark_playbook::CompiledPlay;
+use debark_playbook::compile::Selection;
+use debark_value::{Map, Value};
+use debark_wire::{HostPlay, Node, Play};
+
+use super::{Site, lock, terminal};
+use crate::batch::{Order, Size, ordered};
+use crate::world::PlaySpec;
+
+impl Site {
+    /// The play of that number, as the inventory is now.
+    pub(super) fn spec(&self, index: u32, _: &BTreeSet<String>) -> Result<PlaySpec, String> {
+        let compiled = self.compiled(index)?;
+        lock(&self.services.dir).clone_from(&compiled.playbook_dir);
+        let magic = self.magic("localhost", Some(&compiled.playbook_dir));
+        let scope = self.scope(Arc::default(), compiled.vars.clone(), magic);
+        let place =
+            format!("{}:{}", compiled.play.files.first().map_or("?", String::as_str), compiled.span.line);
+        let render = |value: &Value, keyword: &str| {
+            self.engine.render_value(value, &scope).map_err(|error| format!("{place}: `{keyword}`: {error}"))
+        };
+        let mut patterns = Vec::new();
+        for pattern in &compiled.hosts {
+            match render(&pattern.as_str().into(), "hosts")? {
+                Value::List(items) => patterns.extend(items.iter().map(Value::to_string)),
+                other => patterns.push(other.to_string()),
+            }
+        }
+        let selected = self
+            .inventory
+            .select(&patterns.join(":"), &self.options.limit)
+            .map_err(|error| format!("{place}: {}", error.message))?;
+        let order = match &compiled.order {
+            Some(order) => {
+                Order::parse(&render(order, "order")?.to_string()).map_err(|why| format!("{place}: {why}"))?
+            }
+            None => Order::default(),
+        };
+        let mut serial = Vec::new();
+        for size in &compiled.serial {
+            let sizes = match render(size, "serial")? {
+                Value::List(items) => items.to_vec(),
+                other => vec![other],
+            };
+            for size in sizes {
+                serial.push(Size::parse(&size.to_string()).map_err(|why| format!("{place}: {why}"))?);
+            }
+        }
+        let max_fail_percentage = match &compiled.max_fail_percentage {
+            Some(value) => Some(
+                render(value, "max_fail_percentage")?
+                    .to_float()
+                    .map_err(|e| format!("{place}: `max_fail_percentage` {e}"))?,
+            ),
+            None => None,
+        };
+        let any_errors_fatal = match &compiled.any_errors_fatal {
+            Some(value) => render(value, "any_errors_fatal")?
+                .to_bool()
+                .map_err(|e| format!("{place}: `any_errors_fatal` {e}"))?,
+            None => false,
+        };
+        self.prompt(index, compiled)?;
+        let mut play = compiled.play.clone();
+        play.index = index;
+        play.lockstep |= any_errors_fatal || max_fail_percentage.is_some();
+        self.command_line_become(&mut play);
+        let mut tasks = Tasks::default();
+        play.tasks.iter().for_each(|node| tasks.add(node));
+        let hosts = selected.hosts.iter().map(|host| host.to_string()).collect();
+        let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |t| u64::from(t.subsec_nanos()));
+        Ok(PlaySpec {
+            index,
+            name: if play.name.is_empty() {
+                patterns.join(":")
+            } else {
+                render(&play.name.as_str().into(), "name")
+                    .map_or_else(|_| play.name.clone(), |name| name.to_string())
+            },
+            shared: debark_wire::encode(&play).map_err(|error| format!("{place}: {error}"))?.into(),
+            hosts: ordered(hosts, order, seed),
+            serial,
+            tasks: tasks.ids,
+            max_fail_percentage,
+            any_errors_fatal,
+            fetches: tasks.fetches,
+        })
+    }
+
+    fn command_line_become(&self, play: &mut Play) {
+        let keywords = &mut play.keywords;
+        if self.options.become_ {
+            keywords.become_.get_or_insert(Value::Bool(true));
+        }
+        if let Some(user) = &self.options.become_user {
+            keywords.become_user.get_or_insert(user.as_str().into());
+        }
+        if let Some(method) = &self.options.become_method {
+            keywords.become_method.get_or_insert(method.as_str().into());
+        }
+    }
+
+    /// Asks what `vars_prompt` wants to know, once per play.
+    fn prompt(&self, index: u32, compiled: &CompiledPlay) -> Result<(), String> {
+        if lock(&self.prompted).contains_key(&index) {
+            return Ok(());
+        }
+        let mut answers = Map::new();
+        for prompt in &compiled.vars_prompt {
+            if self.extra.contains_key(prompt.name.as_str()) {
+                continue;
+            }
+            let default = prompt.default.as_ref().map(Value::to_string);
+            let text = match (terminal::is_terminal(), default) {
+                (false, Some(default)) => default,
+                (false, None) => {
+                    return Err(format!(
+                        "the play asks for `{}`, and there is no terminal to ask on; give it with -e {}=...",
+                        prompt.name, prompt.name
+                    ));
+                }
+                (true, default) => {
+                    let shown = default.as_ref().map(|d| format!(" [{d}]")).unwrap_or_default();
+                    let question = format!("{}{shown}: ", prompt.prompt);
+                    let typed = terminal::ask(&question, !prompt.private)
+                        .map_err(|e| format!("`{}`: {e}", prompt.name))?;
+                    if prompt.confirm {
+                        let again = terminal::ask(&format!("confirm {question}"), !prompt.private)
+                            .map_err(|e| e.to_string())?;
+                        if again != typed {
+                            return Err(format!("the two answers for `{}` differ", prompt.name));
+                        }
+                    }
+                    if typed.is_empty() { default.unwrap_or_default() } else { typed }
+                }
+            };
+            if prompt.private {
+                lock(&self.secrets).add(&text);
+            }
+            let value = match &prompt.encrypt {
+                Some(scheme) => {
+                    let mut vars = Map::new();
+                    vars.insert("debark_prompted".into(), Value::from(text));
+                    vars.insert("debark_salt".into(), prompt.salt.clone().into());
+                    let scheme = scheme.trim_end_matches("_crypt");
+                    let salt = if prompt.salt.is_some() { ", debark_salt" } else { "" };
+                    let mut scope = debark_expr::Scope::new();
+                    scope.push(Arc::new(vars), debark_expr::LayerKind::Plain);
+                    let expression =
+                        format!("debark_prompted | password_hash('{}'{salt})", scheme.replace('\'', ""));
+                    self.engine.eval(&expression, &scope).map_err(|e| format!("`{}`: {e}", prompt.name))?
+                }
+                None => Value::from(text),
+            };
+            answers.insert(prompt.name.as_str().into(), value);
+        }
+        lock(&self.prompted).insert(index, answers);
+        Ok(())
+    }
+
+    /// One host's part of a play.
+    pub(super) fn part(
+        &self,
+        spec: &PlaySpec,
+        host: &str,
+        batch: &[String],
+        known: &Map,
+    ) -> Result<HostPlay, String> {
+        let compiled = self.compiled(spec.index)?;
+        let inventory = self.inventory_vars(host, Some(compiled))?;
+        let mut magic = self.magic(host, Some(&compiled.playbook_dir));
+        let names = |hosts: &[String]| Value::list(hosts.iter().map(String::as_str));
+        magic.insert("ansible_play_hosts_all".into(), names(&spec.hosts));
+        magic.insert("ansible_play_hosts".into(), names(&spec.hosts));
+        magic.insert("ansible_play_batch".into(), names(batch));
+        magic.insert("play_hosts".into(), names(batch));
+        magic.insert("ansible_play_name".into(), spec.name.as_str().into());
+        magic.insert(
+            "ansible_play_role_names".into(),
+            Value::list(compiled.role_names.iter().map(String::as_str)),
+        );
+        magic.insert("role_names".into(), Value::list(compiled.role_names.iter().map(String::as_str)));
+        let mut play_vars = compiled.vars.clone();
+        play_vars.extend(lock(&self.prompted).get(&spec.index).cloned().unwrap_or_default());
+        self.vars_files(compiled, &inventory, &mut play_vars, &magic)?;
+        let mut secrets = lock(&self.secrets).clone();
+        self.vault.secrets().iter().for_each(|secret| secrets.add(secret));
+        Ok(HostPlay {
+            host: host.to_owned(),
+            inventory: Map::clone(&inventory),
+            play_vars,
+            magic,
+            restored: known.clone(),
+            secrets: self
+                .vault
+                .secrets()
+                .into_iter()
+                .chain(lock(&self.secrets).needles().iter().cloned())
+                .collect(),
+            options: self.options.run.clone(),
+            batch: batch.to_vec(),
+            first: batch.first().is_some_and(|first| first == host),
+            become_passwords: self
+                .options
+                .become_password
+                .iter()
+                .map(|p| ("*".to_owned(), p.clone()))
+                .collect(),
+        })
+    }
+
+    fn vars_files(
+        &self,
+        compiled: &CompiledPlay,
+        inventory: &Arc<Map>,
+        play_vars: &mut Map,
+        magic: &Map,
+    ) -> Result<(), String> {
+        for entry in &compiled.vars_files {
+            if let Some(loaded) = &entry.loaded {
+                play_vars.extend(loaded.iter().map(|(k, v)| (k.clone(), v.clone())));
+                continue;
+            }
+            let scope = self.scope(inventory.clone(), play_vars.clone(), magic.clone());
+            let mut tried = Vec::new();
+            let mut read = None;
+            for candidate in &entry.candidates {
+                // A name that needs facts cannot be known here; the next candidate may do.
+                let Ok(name) = self.engine.render_str(candidate, &scope) else {
+                    tried.push(candidate.clone());
+                    continue;
+                };
+                let path = compiled.playbook_dir.join(name.to_string());
+                tried.push(path.display().to_string());
+                if path.is_file() {
+                    let loaded = self.compiler.vars_file(&path);
+                    read = Some(loaded.map_err(|error| error.one_line(self.compiler.sources()))?.0);
+                    break;
+                }
+            }
+            let vars = read.ok_or_else(|| format!("`vars_files`: none of {} is there", tried.join(", ")))?;
+            play_vars.extend(vars);
+        }
+        Ok(())
+    }
+
+    /// Whether tags were given that the run selects by.
+    pub fn selection(&self) -> &Selection {
+        &self.compiler.options().selection
+    }
+}
+
+#[derive(Default)]
+struct Tasks {
+    ids: BTreeSet<u32>,
+    fetches: bool,
+}
+
+impl Tasks {
+    fn add(&mut self, node: &Node) {
+        match node {
+            Node::Task(task) => {
+                self.ids.insert(task.id);
+                // What a dynamic include brings is not known yet.
+                self.fetches |= matches!(task.action.as_str(), "fetch" | "include_tasks" | "include_role");
+            }
+            Node::Block(block) => {
+                block.block.iter().chain(&block.rescue).chain(&block.always).for_each(|node| self.add(node));
+            }
+        }
+    }
+}

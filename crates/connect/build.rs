@@ -11,6 +11,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sha2::{Digest, Sha256};
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     for name in ["DEBARK_EMBED_AGENT", "DEBARK_AGENT_BINARY"] {
@@ -30,14 +32,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let source = match binary {
         Some(binary) => {
             let packed = out.join("agent.gz");
-            pack(&binary, &packed)?;
+            let (sha256, size) = pack(&binary, &packed)?;
             format!(
-                "/// The agents within this binary: machine and gzip.\n\
-                 pub const EMBEDDED: &[(&str, &[u8])] = &[({machine:?}, include_bytes!({packed:?}))];\n"
+                "/// The agents within this binary: machine, SHA-256 and length of the binary, gzip.\n\
+                 pub const EMBEDDED: &[(&str, &str, u64, &[u8])] =\n    \
+                 &[({machine:?}, {sha256:?}, {size}, include_bytes!({packed:?}))];\n"
             )
         }
         None => "/// The agents within this binary: none in debug builds.\n\
-                 pub const EMBEDDED: &[(&str, &[u8])] = &[];\n"
+                 pub const EMBEDDED: &[(&str, &str, u64, &[u8])] = &[];\n"
             .to_owned(),
     };
     fs::write(out.join("embedded.rs"), source)?;
@@ -93,10 +96,12 @@ fn build(out: &Path, target: &str) -> Result<PathBuf, Box<dyn Error>> {
     Ok(directory.join(target).join("agent/debark-agent"))
 }
 
-fn pack(binary: &Path, packed: &Path) -> Result<(), Box<dyn Error>> {
+/// Compresses the agent; yields its digest and length, so that no run has to work them out.
+fn pack(binary: &Path, packed: &Path) -> Result<(String, usize), Box<dyn Error>> {
     let bytes = fs::read(binary).map_err(|error| format!("{}: {error}", binary.display()))?;
     let mut encoder = flate2::write::GzEncoder::new(fs::File::create(packed)?, flate2::Compression::best());
     encoder.write_all(&bytes)?;
     encoder.finish()?.flush()?;
-    Ok(())
+    let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok((digest, bytes.len()))
 }

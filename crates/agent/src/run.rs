@@ -122,6 +122,9 @@ impl Interpreter {
         // Another run may have been at work while this one waited.
         self.host.forget_all();
         let tasks = std::mem::take(&mut play.tasks);
+        let mut units = Vec::new();
+        tasks.iter().chain(&play.handlers).for_each(|node| announced_units(node, &mut units));
+        debark_modules::units::prefetch(&self.host, &units);
         let handlers = Handlers::new(std::mem::take(&mut play.handlers), play_key(&play));
         let force = play.force_handlers || host.options.force_handlers;
         let keywords = play.keywords.clone();
@@ -147,6 +150,26 @@ impl Interpreter {
     /// Text without secrets.
     pub fn scrub(&self, text: &str) -> String {
         self.secrets.borrow().scrub(text)
+    }
+}
+
+/// Units that tasks will ask about, as far as their names are known: systemctl is then asked once for all of them.
+fn announced_units(node: &Node, units: &mut Vec<String>) {
+    match node {
+        Node::Block(block) => {
+            block
+                .block
+                .iter()
+                .chain(&block.rescue)
+                .chain(&block.always)
+                .for_each(|node| announced_units(node, units));
+        }
+        Node::Task(task) if matches!(task.action.as_str(), "service" | "systemd" | "systemd_service") => {
+            let items = task.looping.as_ref().and_then(|looping| looping.items.as_list()).unwrap_or_default();
+            let names = items.iter().chain(task.args.get("name"));
+            units.extend(names.filter_map(Value::as_str).map(str::to_owned));
+        }
+        Node::Task(_) => {}
     }
 }
 

@@ -392,8 +392,11 @@ impl Running<'_> {
         if done.status != Status::Skipped {
             self.ran.set(self.ran.get() + 1);
         }
-        let result = self.report(doing, &done, None, doing.started.elapsed());
-        self.on.link.event(Event::Task(Box::new(result)));
+        // What steers the play is no task of the user's, unless it fails.
+        if task.action != "meta" || failed {
+            let result = self.report(doing, &done, None, doing.started.elapsed());
+            self.on.link.event(Event::Task(Box::new(result)));
+        }
         if failed { Flow::Failed } else { done.flow }
     }
 

@@ -26,21 +26,6 @@ pub struct Agent {
 }
 
 impl Agent {
-    fn from_packed(machine: &str, packed: Arc<[u8]>) -> Result<Self, String> {
-        let mut hash = Sha256::new();
-        let mut decoder = flate2::read::GzDecoder::new(&packed[..]).take(AGENT_LIMIT);
-        let mut size = 0;
-        let mut part = vec![0; 1 << 16];
-        loop {
-            let length =
-                decoder.read(&mut part).map_err(|error| format!("cannot unpack the agent: {error}"))?;
-            let Some(bytes) = part.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
-            hash.update(bytes);
-            size += length as u64;
-        }
-        Ok(Self { machine: machine.into(), sha256: hex(&hash.finalize()), size, packed })
-    }
-
     /// Unpacks the binary into `directory`, named by its digest, unless it is there.
     ///
     /// # Errors
@@ -97,8 +82,13 @@ impl Agents {
         if !EMBEDDED.is_empty() {
             let agents = EMBEDDED
                 .iter()
-                .map(|(machine, packed)| Agent::from_packed(machine, Arc::from(*packed)))
-                .collect::<Result<_, _>>()?;
+                .map(|(machine, sha256, size, packed)| Agent {
+                    machine: (*machine).into(),
+                    sha256: (*sha256).into(),
+                    size: *size,
+                    packed: Arc::from(*packed),
+                })
+                .collect();
             return Ok(Self { agents: Arc::new(agents) });
         }
         let places = places();
@@ -143,14 +133,16 @@ impl Agents {
 }
 
 fn places() -> Vec<PathBuf> {
-    let mut places = Vec::new();
-    if let Ok(executable) = std::env::current_exe() {
-        places.extend(executable.parent().map(|directory| directory.join("debark-agent")));
-    }
+    // Beside a debug build lies what cargo made of the agent for this machine alone: not static, and old.
     if cfg!(debug_assertions) {
-        places.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/agent/debark-agent"));
+        return vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/agent/debark-agent")];
     }
-    places
+    let executable = std::env::current_exe().ok();
+    executable
+        .iter()
+        .filter_map(|path| path.parent())
+        .map(|directory| directory.join("debark-agent"))
+        .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -169,7 +161,6 @@ mod tests {
         let agents = Agents::from_file(&source).unwrap();
         let agent = agents.for_machine(std::env::consts::ARCH).unwrap();
         assert_eq!(agent.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert_eq!(Agent::from_packed(&agent.machine, agent.packed.clone()).unwrap(), *agent);
         let unpacked = agent.unpack_into(&directory.path().join("cache/debark")).unwrap();
         assert_eq!(fs::read(&unpacked).unwrap(), b"abc");
         assert_eq!(agent.unpack_into(&directory.path().join("cache/debark")).unwrap(), unpacked);

@@ -46,13 +46,12 @@ static MODULES: &[Module] = modules![
     hostname,
     iptables,
     known_hosts,
+    lineinfile,
     locale_gen,
     modprobe,
     mount,
     package,
     package_facts,
-    file,
-    lineinfile,
     ping,
     raw,
     reboot,
@@ -90,4 +89,18 @@ pub fn find(name: &str) -> Option<&'static Module> {
 /// All modules.
 pub fn names() -> impl Iterator<Item = &'static Module> {
     MODULES.iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_module_is_listed_once() {
+        let mut names: Vec<&str> = MODULES.iter().map(|module| module.spec.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
 }

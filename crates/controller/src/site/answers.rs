@@ -127,11 +127,7 @@ impl World for Site {
     }
 
     fn secrets(&self) -> Arc<Secrets> {
-        let mut secrets = lock(&self.secrets).clone();
-        for secret in self.vault.secrets() {
-            secrets.add(&secret);
-        }
-        Arc::new(secrets)
+        Arc::new(self.known_secrets())
     }
 }
 

@@ -14,7 +14,8 @@ use debark_expr::{Engine, LayerKind, Scope};
 use debark_playbook::inventory::{Inventory, Limit};
 use debark_playbook::vars::connection::{Connection, Kind};
 use debark_playbook::vault::Vault;
-use debark_playbook::{CompiledPlay, Compiler};
+use debark_playbook::yaml::NoVault;
+use debark_playbook::{CompiledPlay, Compiler, SourceMap};
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
 use debark_wire::RunOptions;
@@ -108,6 +109,24 @@ impl Site {
             options,
             services,
         }
+    }
+
+    /// Everything secret that is known by now. Of an encrypted file of variables each value counts by itself.
+    fn known_secrets(&self) -> Secrets {
+        let mut secrets = lock(&self.secrets).clone();
+        for text in self.vault.secrets() {
+            let sources = SourceMap::default();
+            let file = sources.add(Path::new("vault"), &text, true);
+            let parsed =
+                debark_playbook::yaml::parse(&sources, file, &NoVault).and_then(|parsed| parsed.single());
+            match parsed {
+                Ok((Some(node), _)) if node.as_map().is_some() => {
+                    secrets.add_value(&Value::from(node.to_map()))
+                }
+                _ => secrets.add(&text),
+            }
+        }
+        secrets
     }
 
     fn compiled(&self, index: u32) -> Result<&CompiledPlay, String> {

@@ -188,8 +188,6 @@ impl Site {
         let mut play_vars = compiled.vars.clone();
         play_vars.extend(lock(&self.prompted).get(&spec.index).cloned().unwrap_or_default());
         self.vars_files(compiled, &inventory, &mut play_vars, &magic)?;
-        let mut secrets = lock(&self.secrets).clone();
-        self.vault.secrets().iter().for_each(|secret| secrets.add(secret));
         Ok(HostPlay {
             host: host.to_owned(),
             inventory: Map::clone(&inventory),

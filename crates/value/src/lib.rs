@@ -8,6 +8,7 @@
 //! parameter that holds it counts as not given.
 
 mod coerce;
+mod depth;
 mod json;
 pub mod secrets;
 
@@ -37,8 +38,10 @@ pub enum Value {
     /// Text.
     Str(Arc<str>),
     /// A sequence.
+    #[serde(deserialize_with = "depth::deserialize")]
     List(Arc<Vec<Value>>),
     /// A mapping.
+    #[serde(deserialize_with = "depth::deserialize")]
     Map(Arc<Map>),
     /// Would be known only after a run: the reason says which task check mode left out.
     Unknown(Arc<str>),

@@ -131,6 +131,17 @@ mod tests {
     }
 
     #[test]
+    fn deep_values_are_refused_not_overflowed() {
+        use debark_value::Value;
+        let nested = |levels: usize| (0..levels).fold(Value::Null, |inner, _| Value::list([inner]));
+        assert!(decode::<Value>(&encode(&nested(100)).unwrap()).is_ok());
+        // `List` is variant 5 and has one item: two bytes a level.
+        let hostile: Vec<u8> = [5, 1].repeat(1_000_000);
+        assert!(matches!(decode::<Value>(&hostile), Err(WireError::Malformed(_))));
+        assert!(decode::<Value>(&encode(&nested(100)).unwrap()).is_ok(), "the count is kept after a refusal");
+    }
+
+    #[test]
     fn rubbish_is_refused() {
         assert!(matches!(read::<ToAgent>(&mut &b"\xff\xff\xff\xffx"[..]), Err(WireError::TooLong(_))));
         assert!(matches!(read::<ToAgent>(&mut &b"\x02\0\0\0\xff\xff"[..]), Err(WireError::Malformed(_))));

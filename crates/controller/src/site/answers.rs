@@ -127,7 +127,7 @@ impl World for Site {
     }
 
     fn secrets(&self) -> Arc<Secrets> {
-        Arc::new(self.known_secrets())
+        self.known_secrets()
     }
 }
 

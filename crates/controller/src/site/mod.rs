@@ -66,6 +66,8 @@ pub struct Site {
     services: Arc<SiteServices>,
     extra: Arc<Map>,
     secrets: Mutex<Secrets>,
+    /// All secrets together, by how many texts they were made of.
+    known: Mutex<((usize, usize), Arc<Secrets>)>,
     /// Answers to `vars_prompt`, by play.
     prompted: Mutex<HashMap<u32, Map>>,
 }
@@ -101,6 +103,7 @@ impl Site {
             engine: Engine::new(services.clone()),
             extra: Arc::new(options.extra_vars.clone()),
             secrets: Mutex::new(secrets),
+            known: Mutex::default(),
             prompted: Mutex::default(),
             compiler,
             plays,
@@ -112,9 +115,17 @@ impl Site {
     }
 
     /// Everything secret that is known by now. Of an encrypted file of variables each value counts by itself.
-    fn known_secrets(&self) -> Secrets {
-        let mut secrets = lock(&self.secrets).clone();
-        for text in self.vault.secrets() {
+    fn known_secrets(&self) -> Arc<Secrets> {
+        let opened = self.vault.secrets();
+        let own = lock(&self.secrets).clone();
+        // Asked for at every event, and the same nearly every time.
+        let mut known = lock(&self.known);
+        if known.0 == (opened.len(), own.needles().len()) {
+            return known.1.clone();
+        }
+        let counts = (opened.len(), own.needles().len());
+        let mut secrets = own;
+        for text in opened {
             let sources = SourceMap::default();
             let file = sources.add(Path::new("vault"), &text, true);
             let parsed =
@@ -126,7 +137,8 @@ impl Site {
                 _ => secrets.add(&text),
             }
         }
-        secrets
+        *known = (counts, Arc::new(secrets));
+        known.1.clone()
     }
 
     fn compiled(&self, index: u32) -> Result<&CompiledPlay, String> {

@@ -20,7 +20,8 @@ pub fn invoke(host: &Host, invocation: &Invocation, gate: &dyn Fn() -> Result<()
         Ok(plan) => plan,
         Err(failure) => return failed(failure.msg, failure.hint, failure.result),
     };
-    let mut outcome = Outcome { result: plan.result, diff: wire_diff(plan.diff), ..Outcome::default() };
+    let diff = if invocation.diff { wire_diff(plan.diff) } else { Vec::new() };
+    let mut outcome = Outcome { result: plan.result, diff, ..Outcome::default() };
     match plan.action {
         Action::Nothing => {}
         Action::Skip(reason) => {

@@ -1,5 +1,6 @@
 //! Lines for people: what changed, what failed and why, and a recap. What is as declared stays silent unless asked.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
@@ -16,6 +17,8 @@ pub struct Plain {
     started: Instant,
     /// The task whose heading was printed last.
     heading: String,
+    /// Loops of which items were printed, by host and task: their sum says nothing new.
+    loops: HashSet<(String, u32)>,
 }
 
 const DIM: Style = Style::new().dimmed();
@@ -40,6 +43,7 @@ impl Plain {
             check: options.check,
             started: Instant::now(),
             heading: String::new(),
+            loops: HashSet::new(),
         }
     }
 
@@ -86,11 +90,15 @@ impl Plain {
 
     fn event(&mut self, host: &str, event: &Event) {
         match event {
-            // The task's own line follows, and sums up what its items did.
-            Event::Task(result)
-                if matches!(result.result.get("results"), Some(Value::List(_)))
-                    && result.status != Status::Failed => {}
-            Event::Task(result) | Event::Item(result) => self.task(host, result),
+            Event::Task(result) => {
+                if !self.loops.remove(&(host.to_owned(), result.task)) {
+                    self.task(host, result);
+                }
+            }
+            Event::Item(result) => {
+                self.loops.insert((host.to_owned(), result.task));
+                self.task(host, result);
+            }
             Event::Retry { name, left, .. } => {
                 anstream::println!("  {DIM}retry{DIM:#} {host}: {name} ({left} tries left)")
             }

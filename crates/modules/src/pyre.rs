@@ -12,6 +12,7 @@ pub struct Pattern {
     regex: Regex,
     source: String,
     names: Vec<(String, usize)>,
+    multiline: bool,
 }
 
 impl Pattern {
@@ -21,12 +22,28 @@ impl Pattern {
     /// The pattern is wrong; the message names the parameter.
     pub fn new(parameter: &str, source: &str, flags: &str) -> Result<Self, Failure> {
         let mut names = Vec::new();
+        let (mut flags, mut rest) = (flags.to_owned(), source);
+        while let Some((more, tail)) = leading_flags(rest) {
+            flags.extend(more.chars().filter(|flag| "imsx".contains(*flag)));
+            rest = tail;
+        }
+        let multiline = flags.contains('m');
         let mut pattern = if flags.is_empty() { String::new() } else { format!("(?{flags})") };
-        pattern.push_str(&translate(source, flags.contains('m'), &mut names));
+        pattern.push_str(&translate(rest, multiline, &mut names));
         let regex = RegexBuilder::new(&pattern).backtrack_limit(BACKTRACKING).build().map_err(|error| {
             Failure::new(format!("`{parameter}` {source:?} is not a regular expression: {error}"))
         })?;
-        Ok(Self { regex, source: source.to_owned(), names })
+        Ok(Self { regex, source: source.to_owned(), names, multiline })
+    }
+
+    /// Whether `^` and `$` match at every line, by a flag or by `(?m)` at the start.
+    pub fn is_multiline(&self) -> bool {
+        self.multiline
+    }
+
+    /// The number of a named group.
+    pub fn group(&self, name: &str) -> Option<usize> {
+        self.names.iter().find(|(known, _)| known == name).map(|(_, index)| *index)
     }
 
     /// The first match at or after a byte position.
@@ -90,6 +107,14 @@ impl Pattern {
         }
         Ok(out)
     }
+}
+
+/// The letters of a `(?im)` at the start, which hold for all of the pattern, and what follows it.
+fn leading_flags(source: &str) -> Option<(&str, &str)> {
+    let (flags, rest) = source.strip_prefix("(?")?.split_once(')')?;
+    // `a`, `L` and `u` choose a character set; text is Unicode here anyway.
+    let known = !flags.is_empty() && flags.bytes().all(|flag| b"aiLmsux".contains(&flag));
+    known.then_some((flags, rest))
 }
 
 /// Python's syntax in that of the library: what is an ordinary character in one and special in the other.
@@ -183,6 +208,7 @@ mod tests {
         assert_eq!(sub(r"(?P<a>x+)=(\d{1,2})", "xx=42", r"\g<a>-\2-\g<1>"), "xx-42-xx");
         assert_eq!(sub(r#"(?P<q>['\"])(.*)(?P=q)"#, "'it'", r"\2"), "it");
         assert_eq!(sub(r"[[&]+{ (\<a\>)$", "[&{ <a>\n", r"\1"), "<a>");
+        assert!(Pattern::new("regexp", "(?i)(?m)^a$", "").unwrap().search("x\nA\ny", 0).unwrap().is_some());
         assert!(
             Pattern::new("regexp", "(", "").err().unwrap().msg.contains("`regexp` \"(\" is not a regular")
         );

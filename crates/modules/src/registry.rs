@@ -32,6 +32,7 @@ static MODULES: &[Module] = modules![
     apt_key,
     apt_repository,
     authorized_key,
+    blockinfile,
     command,
     copy,
     cron,

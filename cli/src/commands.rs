@@ -4,14 +4,19 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::exec::{self, ExecArgs};
 use crate::exit;
+use crate::facts::{self, FactsArgs};
 use crate::inventory::{self, InventoryArgs};
 use crate::lab::{self, LabCommand};
+use crate::modules::{self, ModulesArgs};
 use crate::run::{self, RunArgs};
+use crate::schema::{self, CompletionsArgs, ManArgs};
 
+/// Provisions Debian hosts from Ansible's playbooks
 #[derive(clap::Parser)]
-#[command(name = "debark", version, about)]
-struct Arguments {
+#[command(name = "debark", version)]
+pub struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -19,11 +24,19 @@ struct Arguments {
 #[derive(clap::Subcommand)]
 enum Command {
     Run(Box<RunArgs>),
+    Exec(Box<ExecArgs>),
+    Facts(Box<FactsArgs>),
     /// Throwaway real Debian hosts on this machine
     #[command(subcommand)]
     Lab(LabCommand),
     /// Show hosts, groups and variables
     Inventory(InventoryArgs),
+    Modules(ModulesArgs),
+    /// Prints the JSON Schema of playbooks, for editors
+    Schema,
+    Completions(CompletionsArgs),
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 /// Reads the arguments and runs the command.
@@ -40,5 +53,11 @@ pub fn run() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Lab(command) => lab::run(command),
         Command::Inventory(args) => inventory::run(args),
+        Command::Exec(args) => exec::run(&args),
+        Command::Facts(args) => facts::run(&args),
+        Command::Modules(args) => modules::run(&args),
+        Command::Schema => schema::schema(),
+        Command::Completions(args) => schema::completions(&args),
+        Command::Man(args) => schema::man(&args),
     }
 }

@@ -13,8 +13,7 @@ use debark_playbook::vault::Vault;
 use debark_value::Value;
 use debark_value::secrets::MASK;
 
-/// Bad input, as everywhere.
-const BAD_INPUT: u8 = 2;
+use crate::exit;
 
 /// Arguments of `debark inventory`.
 #[derive(Debug, Args)]
@@ -90,7 +89,7 @@ pub fn run(args: InventoryArgs) -> ExitCode {
         }
         Err(errors) => {
             anstream::eprint!("{}", diagnostic::render(&errors, &sources, true));
-            ExitCode::from(BAD_INPUT)
+            ExitCode::from(exit::BAD_INPUT)
         }
     }
 }

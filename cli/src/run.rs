@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use debark_connect::Agents;
-use debark_controller::{Engine, Outcome, Settings, Site, SiteOptions, Ssh};
+use debark_controller::{Engine, Monitor, Outcome, Settings, Site, SiteOptions, Ssh};
 use debark_playbook::compile::{Selection, roles_path};
 use debark_playbook::inventory::{Inventory, Limit, Options};
 use debark_playbook::vars::{config, extra};
@@ -198,8 +198,18 @@ pub fn run(args: &RunArgs) -> ExitCode {
     }
 }
 
-/// Runs a site to its end.
+/// Runs a site to its end, and draws it as for `debark run`.
 pub fn go(site: Site, common: &Common) -> ExitCode {
+    let monitor = render::monitor(&render::Options {
+        json: common.json,
+        verbosity: common.verbose,
+        check: common.check,
+    });
+    drive(site, common, monitor)
+}
+
+/// Runs a site to its end.
+pub fn drive(site: Site, common: &Common, mut monitor: Box<dyn Monitor>) -> ExitCode {
     let agents = match Agents::find() {
         Ok(agents) => agents,
         Err(why) => {
@@ -209,11 +219,6 @@ pub fn go(site: Site, common: &Common) -> ExitCode {
     let site = Arc::new(site);
     let reach = site.clone();
     let connector = Ssh { agents, cache: cache_dir(), target: move |host: &str| reach.target(host) };
-    let mut monitor = render::monitor(&render::Options {
-        json: common.json,
-        verbosity: common.verbose,
-        check: common.check,
-    });
     let settings = Settings { forks: common.forks.max(1), ..Settings::default() };
     let engine = Engine::new(site, &connector, monitor.as_mut(), settings);
     let interrupter = engine.interrupter();

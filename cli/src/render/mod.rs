@@ -1,10 +1,13 @@
 //! Draws runs: for people, and for programs.
 
+mod adhoc;
 mod diff;
 mod json;
 mod plain;
 
 use debark_controller::Monitor;
+
+pub use adhoc::{Adhoc, Facts};
 
 /// What is to be shown.
 pub struct Options {
@@ -19,4 +22,9 @@ pub struct Options {
 /// The monitor that options ask for.
 pub fn monitor(options: &Options) -> Box<dyn Monitor> {
     if options.json { Box::new(json::Json) } else { Box::new(plain::Plain::new(options)) }
+}
+
+/// One JSON object per line.
+pub fn json() -> Box<dyn Monitor> {
+    Box::new(json::Json)
 }

@@ -27,6 +27,7 @@ pub mod facts;
 pub mod file;
 pub mod file_args;
 pub mod file_diff;
+pub mod find;
 pub mod fnmatch;
 pub mod get_url;
 pub mod getent;

@@ -40,6 +40,7 @@ static MODULES: &[Module] = modules![
     debconf,
     dpkg_selections,
     file,
+    find,
     get_url,
     getent,
     git,

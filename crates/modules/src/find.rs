@@ -12,7 +12,7 @@ use debark_value::{Map, Value, map};
 use crate::file_args::{FileKind, Stat, path_value, umask};
 use crate::hash::{self, Algorithm};
 use crate::mode::Mode;
-use crate::param::NO_RULES;
+use crate::param::{NO_RULES, Rules};
 use crate::plan::Failure;
 use crate::pyre::Pattern;
 use crate::{Host, Plan, choices, fnmatch, params};
@@ -72,7 +72,7 @@ params! {
         /// Stop after that many.
         limit: Option<i64>,
     }
-    rules NO_RULES
+    rules Rules { one_of: &[&["paths"]], ..NO_RULES }
 }
 
 /// More matches than this would not fit the memory that an agent may take.
@@ -178,7 +178,11 @@ impl<'a> Search<'a> {
             excludes: Names::new("excludes", &params.excludes, params.use_regex)?,
             contains: content::Contains::new(params)?,
             algorithm,
-            age: amount("age", &params.age, &[('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 604_800)])?,
+            age: amount(
+                "age",
+                &params.age,
+                &[('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 604_800)],
+            )?,
             size: amount(
                 "size",
                 &params.size,
@@ -253,11 +257,8 @@ impl<'a> Search<'a> {
             };
             self.examined += 1;
             let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            let directory = if link {
-                entry.path().is_dir()
-            } else {
-                entry.file_type().is_ok_and(|kind| kind.is_dir())
-            };
+            let directory =
+                if link { entry.path().is_dir() } else { entry.file_type().is_ok_and(|kind| kind.is_dir()) };
             if directory {
                 dirs.push((entry, link));
             } else {
@@ -325,8 +326,11 @@ impl<'a> Search<'a> {
             }
         }
         if self.found.len() >= MATCHES {
-            return Err(Failure::new(format!("more than {MATCHES} files match below {}", dir.path.display()))
-                .hint("narrow the search with `patterns`, or end it with `limit`"));
+            return Err(Failure::new(format!(
+                "more than {MATCHES} files match below {}",
+                dir.path.display()
+            ))
+            .hint("narrow the search with `patterns`, or end it with `limit`"));
         }
         let mut file = map! { "path" => path_value(&normal(&path)) };
         file.extend(crate::stat::describe(&stat, &meta));
@@ -434,10 +438,10 @@ fn anchored(pattern: &str) -> String {
 fn scaled(text: &str, units: &[(char, i64)]) -> Option<i64> {
     let text = text.to_ascii_lowercase();
     let unit = units.iter().find(|(unit, _)| text.ends_with(*unit));
-    let (digits, factor) =
-        unit.map_or((text.as_str(), 1), |(unit, factor)| (text.trim_end_matches(*unit), *factor));
+    let (digits, factor) = unit
+        .map_or((text.as_str(), 1), |(unit, factor)| (text.strip_suffix(*unit).unwrap_or(&text), *factor));
+    // No plus sign, no blanks.
     let plain = digits.strip_prefix('-').unwrap_or(digits);
-    // Not twice the unit, no plus sign, no blanks.
     if plain.is_empty() || !plain.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

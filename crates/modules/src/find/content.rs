@@ -42,7 +42,9 @@ impl Contains {
         if self.whole {
             let Ok(meta) = file.metadata() else { return Ok(false) };
             if meta.len() > EDIT_LIMIT {
-                return Err(Failure::new(format!("it is larger than {EDIT_LIMIT} bytes, too large for `contains`")));
+                return Err(Failure::new(format!(
+                    "it is larger than {EDIT_LIMIT} bytes, too large for `contains`"
+                )));
             }
             let bytes = crate::atomic::read_limited(path, EDIT_LIMIT)?;
             return Ok(self.pattern.search(&self.text(&bytes).replace("\r\n", "\n"), 0)?.is_some());

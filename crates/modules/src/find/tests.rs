@@ -115,7 +115,9 @@ fn what_cannot_be_searched_is_told() {
 
 #[test]
 fn paths_without_detours() {
-    for (path, wanted) in [("/a/../../b//./c/", "/b/c"), ("a/..", "."), ("../a", "../a"), ("../../x/..", "../..")] {
+    for (path, wanted) in
+        [("/a/../../b//./c/", "/b/c"), ("a/..", "."), ("../a", "../a"), ("../../x/..", "../..")]
+    {
         assert_eq!(normal(Path::new(path)), Path::new(wanted));
     }
 }

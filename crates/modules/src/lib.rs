@@ -55,6 +55,7 @@ pub mod pyre;
 pub mod raw;
 pub mod reboot;
 mod registry;
+pub mod replace;
 pub mod script;
 pub mod service;
 pub mod service_facts;

@@ -57,6 +57,7 @@ static MODULES: &[Module] = modules![
     ping,
     raw,
     reboot,
+    replace,
     script,
     service,
     service_facts,

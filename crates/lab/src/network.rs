@@ -41,8 +41,12 @@ pub fn controller_commands(names: &Names, range: Range) -> Vec<Cmd> {
 pub fn host_commands(names: &Names, range: Range, host: &str, number: usize) -> Vec<Cmd> {
     let namespace = names.host(host);
     let port = port(number);
+    // A reset host keeps its hardware address: others that have it in their ARP tables would otherwise send into the
+    // void for half a minute.
+    let hardware = format!("02:db:00:00:{:02x}:{:02x}", (number >> 8) & 0xff, number & 0xff);
     let outside = format!(
-        "link add {port} type veth peer name {HOST_LINK} netns {namespace}\nlink set {port} master lab0 up\n"
+        "link add {port} type veth peer name {HOST_LINK} address {hardware} netns {namespace}\n\
+         link set {port} master lab0 up\n"
     );
     let inside = format!(
         "link set lo up\naddr add {}/24 dev {HOST_LINK}\nlink set {HOST_LINK} up\nroute add default via {}\n",
@@ -182,7 +186,8 @@ mod tests {
         assert_eq!(cmds[1].line(), "ip -n debark-x -batch -");
         assert_eq!(
             cmds[1].stdin.as_deref().unwrap(),
-            "link add port2 type veth peer name eth0 netns debark-x.h2\nlink set port2 master lab0 up\n"
+            "link add port2 type veth peer name eth0 address 02:db:00:00:00:02 netns debark-x.h2\n\
+             link set port2 master lab0 up\n"
         );
         assert!(cmds[2].stdin.as_deref().unwrap().contains("addr add 10.213.3.12/24 dev eth0\n"));
         assert_eq!(cable_command(&names, 2, false).line(), "ip -n debark-x link set port2 down");

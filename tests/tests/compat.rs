@@ -1,0 +1,200 @@
+//! Playbooks that were written for Ansible leave a host alike under debark and under ansible-core itself.
+//!
+//! Each directory of `tests/compat/` is a playbook as its users write them, with what belongs to it. It is run by
+//! ansible-core against one lab host and by debark against another that began the same; then the two hosts' file
+//! systems, packages, units and accounts are compared. Also, with debark: check mode has predicted just the tasks
+//! that changed something, and a second run changes nothing.
+//!
+//! `COMPAT=03 cargo test -p debark-e2e --test compat` runs one of them.
+
+// Helpers outside of the test function fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use debark_e2e::{Run, Snapshot, copy_tree, debark, inventory_of, lab, workspace};
+use debark_lab::{Host, Lab, Say};
+
+/// The name both hosts have in the inventories and their own.
+const NAME: &str = "web1";
+const GROUPS: &[&str] = &["web", "app"];
+
+/// Where one of the two tools works.
+struct Side<'a> {
+    lab: &'a Lab,
+    host: Host<'a>,
+    /// A copy of the playbook: what it writes on the controller stays apart.
+    dir: PathBuf,
+    home: PathBuf,
+    inventory: PathBuf,
+}
+
+impl<'a> Side<'a> {
+    fn new(lab: &'a Lab, host: &str, playbook: &Path, home: &Path) -> Self {
+        let host = lab.host(host).unwrap();
+        fs::create_dir_all(home).unwrap();
+        let dir = home.join("playbook");
+        copy_tree(playbook, &dir);
+        let inventory = home.join("hosts");
+        fs::write(&inventory, inventory_of(lab, &host, NAME, GROUPS)).unwrap();
+        // Nothing that differs between the hosts may reach a template.
+        host.sh(&format!(
+            "echo {NAME} > /etc/hostname; hostname {NAME}; printf '127.0.0.1 localhost\\n' > /etc/hosts"
+        ))
+        .unwrap();
+        Self { lab, host, dir, home: home.to_owned(), inventory }
+    }
+
+    fn arguments(&self, command: &mut Command) {
+        command.arg("-i").arg(&self.inventory);
+        let password = self.dir.join("vault-pass");
+        if password.exists() {
+            command.arg("--vault-password-file").arg(password);
+        }
+        command.arg(self.dir.join("site.yml"));
+    }
+
+    fn ansible(&self) {
+        let bin = workspace().join(".cache/peers/bin");
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+        let mut command = self.lab.controller_command(bin.join("ansible-playbook"));
+        command.current_dir(&self.home).env("PATH", path).env("ANSIBLE_HOME", &self.home);
+        command.env("ANSIBLE_PIPELINING", "1").env("ANSIBLE_CONFIG", "/dev/null").env("HOME", &self.home);
+        command.env("LC_ALL", "C.UTF-8").stdin(std::process::Stdio::null());
+        self.arguments(&mut command);
+        let output = command.output().unwrap();
+        assert!(
+            output.status.success(),
+            "ansible itself failed:\n{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
+
+    fn debark(&self, flags: &[&str]) -> Run {
+        let mut command = debark(self.lab, &self.home);
+        command.arg("run").args(flags);
+        self.arguments(&mut command);
+        Run::of(&mut command)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::take(
+            &self.host,
+            &[(&self.host.address().to_string(), "ADDRESS"), (self.host.name(), "HOST")],
+        )
+    }
+}
+
+/// What differs, one text per complaint.
+fn compare(lab: &Lab, playbook: &Path, home: &Path) -> Vec<String> {
+    lab.reset(&[], &(Box::new(|_: &str| ()) as Say)).unwrap();
+    let theirs = Side::new(lab, "h1", playbook, &home.join("ansible"));
+    let ours = Side::new(lab, "h2", playbook, &home.join("debark"));
+    let mut complaints = Vec::new();
+    let before = ours.snapshot();
+    let start = theirs.snapshot().differences(&before);
+    assert!(start.is_empty(), "the hosts differ before anything was done: {start:?}");
+
+    let (check, run) = std::thread::scope(|scope| {
+        let peer = scope.spawn(|| theirs.ansible());
+        let check = ours.debark(&["--check"]);
+        let touched = before.differences(&ours.snapshot());
+        let run = ours.debark(&[]);
+        peer.join().unwrap();
+        if !touched.is_empty() {
+            complaints.push(format!("check mode changed the host: {}", list(&touched)));
+        }
+        (check, run)
+    });
+    for (what, one) in [("check", &check), ("run", &run)] {
+        if !one.status.success() || !one.noise.is_empty() {
+            complaints.push(format!("the {what} failed: {}", one.said()));
+        }
+    }
+    let unknown: BTreeSet<String> = check.names("unknown");
+    let known =
+        |names: BTreeSet<String>| -> BTreeSet<String> { names.difference(&unknown).cloned().collect() };
+    let (predicted, changed) = (known(check.names("changed")), known(run.names("changed")));
+    if predicted != changed {
+        let only = |one: &BTreeSet<String>, two: &BTreeSet<String>| {
+            one.difference(two).cloned().collect::<Vec<_>>().join(", ")
+        };
+        complaints.push(format!(
+            "check mode is wrong: predicted only: [{}]; changed only: [{}]",
+            only(&predicted, &changed),
+            only(&changed, &predicted)
+        ));
+    }
+    let (left, right) = (theirs.snapshot(), ours.snapshot());
+    assert!(!left.differences(&before).is_empty(), "the playbook does nothing");
+    let differences = left.differences(&right);
+    if !differences.is_empty() {
+        complaints.push(format!("- ansible, + debark:\n{}", list(&differences)));
+    }
+    let outputs = [&theirs, &ours].map(|side| outputs(&side.dir));
+    if outputs[0] != outputs[1] {
+        complaints.push(format!("on the controller: {outputs:?}"));
+    }
+
+    let again = ours.debark(&[]);
+    if !again.status.success() || again.recap(NAME, "changed") != Some(0) {
+        complaints.push(format!("the second run was not idle: {}", again.said()));
+    }
+    complaints
+}
+
+fn list(differences: &[debark_e2e::Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect()
+}
+
+/// What a playbook left in its `out` directory on the controller.
+fn outputs(dir: &Path) -> Vec<(String, String)> {
+    let mut found: Vec<_> = fs::read_dir(dir.join("out"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| {
+            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            (entry.file_name().to_string_lossy().into_owned(), text)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn playbooks_leave_a_host_as_ansible_does() {
+    let peers = workspace().join("scripts/setup-peers");
+    let status = Command::new(&peers).status().unwrap_or_else(|err| panic!("{}: {err}", peers.display()));
+    assert!(status.success(), "{}: {status}", peers.display());
+
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat");
+    let wanted = std::env::var("COMPAT").unwrap_or_default();
+    let mut playbooks: Vec<PathBuf> =
+        fs::read_dir(&all).unwrap().flatten().map(|entry| entry.path()).collect();
+    playbooks.retain(|path| path.file_name().unwrap().to_string_lossy().starts_with(&wanted));
+    playbooks.sort();
+    assert!(!playbooks.is_empty() && (!wanted.is_empty() || playbooks.len() >= 10), "{}", all.display());
+
+    // python3-apt too: ansible's apt module would install it first, on its host only.
+    let lab = lab("compat", 2, &["python3", "python3-apt"]);
+    let home = tempfile::Builder::new().prefix("debark-compat-").tempdir().unwrap();
+    let mut failed = Vec::new();
+    for playbook in &playbooks {
+        let name = playbook.file_name().unwrap().to_string_lossy().into_owned();
+        let started = std::time::Instant::now();
+        let complaints = compare(&lab, playbook, &home.path().join(&name));
+        let verdict = if complaints.is_empty() { "alike" } else { "DIFFERS" };
+        println!("{name}: {verdict} ({:.1} s)", started.elapsed().as_secs_f64());
+        for complaint in &complaints {
+            println!("{}\n", complaint.trim_end());
+        }
+        if !complaints.is_empty() {
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "different under debark: {}", failed.join(", "));
+}

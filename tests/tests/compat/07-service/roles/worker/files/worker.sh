@@ -1,0 +1,2 @@
+#!/bin/sh
+while :; do sleep 3600 & wait $!; done

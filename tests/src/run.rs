@@ -78,7 +78,7 @@ impl Run {
     pub fn said(&self) -> String {
         let mut text = format!("{}\n", self.status);
         for event in &self.events {
-            let interesting = ["failed", "unreachable", "changed", "unknown"];
+            let interesting = ["failed", "unreachable"];
             let status = event["status"].as_str().unwrap_or_default();
             if interesting.contains(&status) || event["event"] == "recap" || event["event"] == "warning" {
                 text.push_str(&format!("{event}\n"));

@@ -30,6 +30,7 @@ const IGNORED: &[&str] = &[
     "root/.ssh/authorized_keys",
     // What the provisioners keep for themselves.
     "root/.ansible",
+    "home/debian/.ansible",
     "var/tmp/ansible",
     // Written by the machine as time goes by.
     "etc/ld.so.cache",
@@ -85,7 +86,7 @@ const STATE: &[(&str, &str)] = &[
         "dpkg-query --show --showformat '${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\\n'",
     ),
     ("manual packages", "apt-mark showmanual"),
-    ("unit files", "systemctl list-unit-files --plain --no-legend"),
+    ("unit files", "systemctl list-unit-files --plain --no-legend | grep -v '^session-'"),
     (
         "active units",
         "systemctl list-units --type=service,timer,socket,path --state=active,failed --plain --no-legend \
@@ -232,6 +233,11 @@ fn plain(bytes: Vec<u8>, path: &str, own: &[(&str, &str)]) -> Vec<u8> {
             fields.join(":") + "\n"
         };
         text = text.lines().map(without_day).collect();
+    }
+    if path.starts_with("var/spool/cron/crontabs/") {
+        // crontab(1) notes when it was run, and on which temporary file.
+        let stamp = |line: &&str| !(line.starts_with("# (") && line.contains(" installed on "));
+        text = text.lines().filter(stamp).map(|line| line.to_owned() + "\n").collect();
     }
     for (name, stand_in) in own {
         text = text.replace(name, stand_in);

@@ -37,6 +37,7 @@ pub mod hash;
 pub mod host;
 pub mod hostname;
 pub mod http;
+pub mod ini_file;
 pub mod iptables;
 pub mod known_hosts;
 pub mod lineinfile;

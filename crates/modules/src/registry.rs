@@ -46,6 +46,7 @@ static MODULES: &[Module] = modules![
     git,
     group,
     hostname,
+    ini_file,
     iptables,
     known_hosts,
     lineinfile,

@@ -13,6 +13,7 @@ use crate::barrier::Barriers;
 use crate::batch::batches;
 use crate::delegate::{Delegations, unreachable};
 use crate::event::{Monitor, Note};
+use crate::fetches::Fetches;
 use crate::hosts::{Host, Phase};
 use crate::once::{OnceTasks, Throttles};
 use crate::recap::Recap;
@@ -61,7 +62,7 @@ pub struct Outcome {
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) play: u32,
-    pub(crate) fetches: bool,
+    pub(crate) fetches: Fetches,
     pub(crate) barriers: Barriers,
     pub(crate) once: OnceTasks,
     pub(crate) throttles: Throttles,
@@ -169,7 +170,7 @@ impl<'a> Engine<'a> {
     fn begin(&mut self, spec: &PlaySpec, batch: &[String]) -> Result<(), String> {
         self.batch = Batch {
             play: spec.index,
-            fetches: spec.fetches,
+            fetches: spec.fetches.clone(),
             barriers: Barriers::new(batch, spec.tasks.clone()),
             size: batch.len(),
             max_fail_percentage: spec.max_fail_percentage,

@@ -11,6 +11,7 @@ use debark_value::secrets::Secrets;
 use debark_wire::{Answer, HostPlay, Request};
 
 use crate::batch::Size;
+use crate::fetches::Fetches;
 
 /// A play that is about to begin.
 #[derive(Debug, Clone, Default)]
@@ -31,8 +32,8 @@ pub struct PlaySpec {
     pub max_fail_percentage: Option<f64>,
     /// `any_errors_fatal`.
     pub any_errors_fatal: bool,
-    /// Whether hosts may write to the controller's disk: some task fetches.
-    pub fetches: bool,
+    /// Where hosts may write on the controller's disk.
+    pub fetches: Fetches,
 }
 
 /// Content, read as it is sent.

@@ -360,3 +360,26 @@ fn questions_are_answered() {
     assert!(log[1].contains("env for a"), "{log:?}");
     assert_eq!(log[2], "a no task of this play fetches files");
 }
+
+#[test]
+fn hosts_write_only_where_tasks_fetch_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = test(&["a"], |agent| {
+        for (id, dest) in ["fetched/a/motd", "fetched/../motd", "/etc/debark-test"].into_iter().enumerate() {
+            let store = Request::Store { dest: dest.into(), bytes: b"hello".to_vec(), last: true };
+            let answer = agent.ask(id as u32 + 1, store);
+            agent.log(&format!("{dest}: {answer:?}"));
+        }
+        PlayEnd::Done
+    });
+    world.spec.fetches = crate::Fetches::new(directory.path());
+    world.spec.fetches.declare("fetched/a", true, "site.yml:3");
+    let (_, log, _) = run(world);
+    assert_eq!(std::fs::read(directory.path().join("fetched/a/motd")).unwrap(), b"hello");
+    assert!(log[0].contains("Ok("), "{log:?}");
+    assert!(
+        log[1].contains("is not where a fetch task") && !directory.path().join("motd").exists(),
+        "{log:?}"
+    );
+    assert!(log[2].contains("/etc/debark-test is not where a fetch task"), "{log:?}");
+}

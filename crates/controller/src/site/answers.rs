@@ -5,13 +5,14 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use debark_playbook::CompiledPlay;
 use debark_playbook::compile::Asking;
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
 use debark_wire::{Answer, HostPlay, Request};
 use sha1::{Digest, Sha1};
 
-use super::{Site, lock, terminal};
+use super::{Site, fetches, lock, terminal};
 use crate::lookups::{self, Around};
 use crate::world::{Content, PlaySpec, World};
 
@@ -50,7 +51,7 @@ impl World for Site {
         Ok(all)
     }
 
-    fn answer(&self, play: u32, _: &str, request: Request) -> Result<Answer, String> {
+    fn answer(&self, play: u32, host: &str, request: Request) -> Result<Answer, String> {
         let compiled = self.compiled(play)?;
         let dir = &compiled.playbook_dir;
         match request {
@@ -83,7 +84,7 @@ impl World for Site {
                     next,
                     vars: Map::new(),
                 };
-                self.included(self.compiler.include_tasks(&asking, &file))
+                self.included((compiled, play, host), next.role, self.compiler.include_tasks(&asking, &file))
             }
             Request::IncludeRole { name, options, vars, parent, role_path, tags, next } => {
                 let asking = Asking {
@@ -96,7 +97,8 @@ impl World for Site {
                     next,
                     vars: Map::new(),
                 };
-                self.included(self.compiler.include_role(&asking, &name, &options, &vars))
+                let included = self.compiler.include_role(&asking, &name, &options, &vars);
+                self.included((compiled, play, host), next.role, included)
             }
             Request::IncludeVars { args, role_path } => {
                 let included =
@@ -117,7 +119,10 @@ impl World for Site {
                 Ok(Answer::Done)
             }
             Request::Pause { prompt, seconds, echo } => pause(prompt.as_deref(), seconds, echo),
-            Request::StoredSha1 { dest } => sha1(Path::new(&dest)).map(Answer::Value),
+            Request::StoredSha1 { dest } => {
+                let path = self.fetches(play, dir).allow(&dest)?;
+                sha1(&path).map(Answer::Value)
+            }
             other => Err(format!("this controller cannot answer a request of this kind ({})", word(&other))),
         }
     }
@@ -134,11 +139,25 @@ impl World for Site {
 impl Site {
     fn included(
         &self,
+        (compiled, play, host): (&CompiledPlay, u32, &str),
+        first_role: u32,
         included: Result<debark_wire::Included, Vec<debark_playbook::Diagnostic>>,
     ) -> Result<Answer, String> {
         let one_line = |e: &debark_playbook::Diagnostic| e.one_line(self.compiler.sources());
         match included {
-            Ok(included) => Ok(Answer::Tasks(Box::new(included))),
+            Ok(included) => {
+                self.untouched(&self.fetches(play, &compiled.playbook_dir), &included.files)?;
+                let mut fetching = Vec::new();
+                fetches::collect(&included.tasks, &[], &mut fetching);
+                fetches::collect(&included.handlers, &[], &mut fetching);
+                let role = |index: u32| match index.checked_sub(first_role) {
+                    Some(new) => included.roles.get(new as usize),
+                    None => compiled.play.roles.get(index as usize),
+                };
+                // The host gave the parameters of the role, so they must not say where it may write.
+                self.declare((compiled, play), &fetching, &[host.to_owned()], &role, false)?;
+                Ok(Answer::Tasks(Box::new(included)))
+            }
             Err(errors) => {
                 Err(errors.iter().filter(|e| e.is_error()).map(one_line).collect::<Vec<_>>().join("; "))
             }

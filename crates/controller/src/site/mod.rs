@@ -1,6 +1,7 @@
 //! The world of a run: playbooks and inventory as the engine asks for them.
 
 mod answers;
+mod fetches;
 mod play;
 mod services;
 mod terminal;
@@ -22,6 +23,7 @@ use debark_wire::RunOptions;
 
 pub use terminal::{ask, is_terminal};
 
+use crate::fetches::Fetches;
 use services::SiteServices;
 
 /// What the command line says of a run.
@@ -70,6 +72,8 @@ pub struct Site {
     known: Mutex<((usize, usize), Arc<Secrets>)>,
     /// Answers to `vars_prompt`, by play.
     prompted: Mutex<HashMap<u32, Map>>,
+    /// Where hosts may write, by play.
+    fetched: Mutex<HashMap<u32, Fetches>>,
 }
 
 /// A lookup's result as expressions take it: one result by itself, several as a list.
@@ -105,6 +109,7 @@ impl Site {
             secrets: Mutex::new(secrets),
             known: Mutex::default(),
             prompted: Mutex::default(),
+            fetched: Mutex::default(),
             compiler,
             plays,
             inventory,

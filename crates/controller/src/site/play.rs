@@ -8,7 +8,7 @@ use debark_playbook::compile::Selection;
 use debark_value::{Map, Value};
 use debark_wire::{HostPlay, Node, Play};
 
-use super::{Site, lock, terminal};
+use super::{Site, fetches, lock, terminal};
 use crate::batch::{Order, Size, ordered};
 use crate::world::PlaySpec;
 
@@ -72,7 +72,12 @@ impl Site {
         self.command_line_become(&mut play);
         let mut tasks = Tasks::default();
         play.tasks.iter().for_each(|node| tasks.add(node));
-        let hosts = selected.hosts.iter().map(|host| host.to_string()).collect();
+        let hosts: Vec<String> = selected.hosts.iter().map(|host| host.to_string()).collect();
+        let mut fetching = Vec::new();
+        fetches::collect(&play.tasks, &[], &mut fetching);
+        fetches::collect(&play.handlers, &[], &mut fetching);
+        let role = |index: u32| play.roles.get(index as usize);
+        self.declare((compiled, index), &fetching, &hosts, &role, true)?;
         let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |t| u64::from(t.subsec_nanos()));
         Ok(PlaySpec {
             index,
@@ -88,7 +93,7 @@ impl Site {
             tasks: tasks.ids,
             max_fail_percentage,
             any_errors_fatal,
-            fetches: tasks.fetches,
+            fetches: self.fetches(index, &compiled.playbook_dir),
         })
     }
 
@@ -212,7 +217,7 @@ impl Site {
         })
     }
 
-    fn vars_files(
+    pub(super) fn vars_files(
         &self,
         compiled: &CompiledPlay,
         inventory: &Arc<Map>,
@@ -256,7 +261,6 @@ impl Site {
 #[derive(Default)]
 struct Tasks {
     ids: BTreeSet<u32>,
-    fetches: bool,
 }
 
 impl Tasks {
@@ -264,8 +268,6 @@ impl Tasks {
         match node {
             Node::Task(task) => {
                 self.ids.insert(task.id);
-                // What a dynamic include brings is not known yet.
-                self.fetches |= matches!(task.action.as_str(), "fetch" | "include_tasks" | "include_role");
             }
             Node::Block(block) => {
                 block.block.iter().chain(&block.rescue).chain(&block.always).for_each(|node| self.add(node));

@@ -409,7 +409,11 @@ impl Ctx<'_> {
     }
 
     /// Runs another template within this rendering.
-    fn within<T>(&mut self, template: Arc<Template>, run: impl FnOnce(&mut Self) -> Res<T>) -> Res<T> {
+    pub(crate) fn within<T>(
+        &mut self,
+        template: Arc<Template>,
+        run: impl FnOnce(&mut Self) -> Res<T>,
+    ) -> Res<T> {
         let outer = std::mem::replace(&mut self.template, template);
         let result = self.deeper(|ctx| ctx.deeper(run));
         self.template = outer;

@@ -17,6 +17,7 @@ mod exec;
 mod filters;
 mod format;
 mod globals;
+mod included;
 mod lookups;
 mod methods;
 mod names;

@@ -7,7 +7,7 @@ use debark_value::{Map, Value, map};
 use crate::error::{Error, ErrorKind, Res};
 use crate::eval::{Args, Ctx};
 use crate::value::V;
-use crate::{filters, ops};
+use crate::{filters, included, ops};
 
 /// The name without its collection.
 pub(crate) fn short(name: &str) -> &str {
@@ -180,6 +180,7 @@ fn local(ctx: &mut Ctx<'_>, name: &str, terms: &[Value], args: &Args) -> Res<Opt
             }
         }
         "sequence" => sequence(ctx, terms, args)?,
+        "template" => included::templates(ctx, terms, args)?,
         "varnames" => {
             let mut found: Vec<Value> = Vec::new();
             for term in terms {

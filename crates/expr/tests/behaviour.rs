@@ -24,6 +24,13 @@ impl Services for Files {
     fn file(&self, path: &str) -> Result<String, String> {
         match path {
             "base.j2" => Ok("<{% block body %}base{% endblock %}>{% block end %}end{% endblock %}".into()),
+            "conf.j2" => Ok(
+                "{% if port is defined %}\nport {{ port }}\n{% endif %}\n{{ name }}{{ x | default('') }}\n"
+                    .into(),
+            ),
+            "list.j2" => Ok("[1, {{ port }}]\n".into()),
+            "marks.j2" => Ok("[[ name ]] {{ name }}".into()),
+            "self.j2" => Ok("{{ lookup('template', 'self.j2') }}".into()),
             "part.j2" => Ok("part of {{ name }}".into()),
             "macros.j2" => Ok("{% macro twice(x) %}{{ once(x) }}{{ once(x) }}{% endmacro %}\
                  {% macro once(x) %}[{{ x }}]{% endmacro %}{% set version = 3 %}"
@@ -268,4 +275,29 @@ fn checks() {
     assert_eq!(wrong.hint.as_deref(), Some("equality is written '=='"));
     assert!(debark_expr::check_str("{{ x is defind }}").is_err());
     assert!(debark_expr::check_str("{{ x | map('uper') }}").is_err());
+}
+
+#[test]
+fn template_lookups_see_the_scope_of_the_task() {
+    let engine = engine();
+    let mut scope = Scope::new();
+    scope.push(Arc::new(map! { "name" => "n", "port" => 80 }), LayerKind::Templated);
+    let render = |text: &str| engine.render_str(text, &scope).map_err(|error| error.to_string());
+    assert_eq!(render("{{ lookup('template', 'conf.j2') }}").unwrap(), "port 80\nn\n".into());
+    let vars = "{{ lookup('template', 'conf.j2', template_vars={'x': '!', 'port': 81}) }}";
+    assert_eq!(render(vars).unwrap(), "port 81\nn!\n".into());
+    // What a template sets is its own matter, and what is around it stays.
+    let around = "{% set x = 'set' %}{{ lookup('ansible.builtin.template', 'conf.j2') }}{{ x }}";
+    assert_eq!(render(around).unwrap(), "port 80\nn\nset".into());
+    let untrimmed = "{{ lookup('template', 'conf.j2', trim_blocks=false) }}";
+    assert_eq!(render(untrimmed).unwrap(), "\nport 80\n\nn\n".into());
+    let list = render("{{ lookup('template', 'list.j2') }}").unwrap();
+    assert_eq!(list, Value::list([Value::from(1), Value::from(80)]));
+    let text = render("{{ lookup('template', 'list.j2', convert_data=false) | length }}").unwrap();
+    assert_eq!(text, Value::from(8));
+    let marks =
+        "{{ lookup('template', 'marks.j2', variable_start_string='[[', variable_end_string=']]') | length }}";
+    assert_eq!(render(marks).unwrap(), Value::from(12));
+    assert!(render("{{ lookup('template', 'nope.j2') }}").unwrap_err().contains("nope.j2"));
+    assert!(render("{{ lookup('template', 'self.j2') }}").is_err());
 }

@@ -1,8 +1,6 @@
 //! Calls an action: renders its parameters, and has it run here, as another user, on another host or in the
 //! background.
 
-use std::sync::Arc;
-
 use debark_expr::Scope;
 use debark_value::{Map, Value};
 use debark_wire::{Answer, Become, Invocation, Outcome, Request};
@@ -207,6 +205,7 @@ impl Running<'_> {
         if let Some(done) = actions::background(self, doing, &invocation, scope) {
             return done;
         }
+        let check = invocation.check;
         let outcome = match target {
             Some(host) => {
                 invocation.secrets = self.on.secrets.borrow().needles().to_vec();
@@ -218,6 +217,14 @@ impl Running<'_> {
             Ok(outcome) => outcome,
             Err(why) => failed(why, None, Map::new()),
         };
+        // What fails only because check mode left out what comes before it (a service of a package that would be
+        // installed) is not known to fail.
+        if outcome.failed && check && self.predicted.get() {
+            let msg = outcome.result.get("msg").map(Value::to_string).unwrap_or_default();
+            return Done::unknown(&format!(
+                "it fails now ({msg}), but earlier tasks would change the host first"
+            ));
+        }
         self.take_facts(doing, &outcome, scope);
         Done::of(outcome)
     }
@@ -299,9 +306,7 @@ impl Running<'_> {
         {
             return;
         }
-        let plain = |name: &Arc<str>| name.strip_prefix("ansible_").map_or_else(|| name.clone(), Arc::from);
-        let facts: Map = facts.iter().map(|(name, value)| (plain(name), value.clone())).collect();
-        self.on.state.borrow_mut().add_facts(facts);
+        self.on.state.borrow_mut().returned(facts.clone());
         self.share(|| (*self.on.state.borrow().fact_vars).clone());
     }
 }

@@ -22,7 +22,7 @@ impl Running<'_> {
         let path = wanted.fact_path.map_or_else(|| PathBuf::from(FACT_PATH), PathBuf::from);
         match gather(&families, &[], &path, &self.on.host) {
             Ok(facts) => {
-                self.on.state.borrow_mut().add_facts(facts);
+                self.on.state.borrow_mut().gathered(facts);
                 self.share(|| (*self.on.state.borrow().fact_vars).clone());
                 Flow::Next
             }

@@ -103,7 +103,12 @@ impl Running<'_> {
                 layer.insert("ansible_loop".into(), extended(items, index, looping.extended_allitems));
             }
             let extra = layer.clone();
-            let mut scope = scope.clone();
+            // What one item sets, the next one sees.
+            let mut scope = if matches!(doing.task.action.as_str(), "set_fact" | "include_vars") {
+                self.scope(doing.context, doing.task)
+            } else {
+                scope.clone()
+            };
             scope.push(Arc::new(layer), LayerKind::Plain);
             let label = match &looping.label {
                 Some(label) => self

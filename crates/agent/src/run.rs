@@ -76,6 +76,8 @@ pub struct Running<'a> {
     /// How many tasks were run and not skipped.
     pub ran: Cell<u64>,
     once_ran: RefCell<HashSet<u32>>,
+    /// Whether check mode left out a change: what follows may look at a host that is not yet as it will be.
+    pub predicted: Cell<bool>,
 }
 
 impl Interpreter {
@@ -137,6 +139,7 @@ impl Interpreter {
             stale: Cell::new(false),
             ran: Cell::new(0),
             once_ran: RefCell::default(),
+            predicted: Cell::new(false),
         };
         let context = Context { keywords, ..Context::default() };
         // A play's own vars reach the agent merged per host; as a block's they would outrank the role's.

@@ -22,18 +22,32 @@ pub struct HostState {
 }
 
 impl HostState {
-    /// Adds facts and makes their variables.
-    pub fn add_facts(&mut self, facts: Map) {
-        self.facts.extend(facts);
-        let mut vars = Map::new();
-        for (name, value) in &self.facts {
-            // `ansible_local` and names from custom modules keep what they are called.
-            let name: Arc<str> =
-                if name.starts_with("ansible_") { name.clone() } else { format!("ansible_{name}").into() };
-            vars.insert(name, value.clone());
+    /// Adds gathered facts, named without prefix: their variables are called `ansible_*`.
+    pub fn gathered(&mut self, facts: Map) {
+        let vars = Arc::make_mut(&mut self.fact_vars);
+        for (name, value) in facts {
+            vars.insert(format!("ansible_{name}").into(), value.clone());
+            self.facts.insert(name, value);
         }
         vars.insert("ansible_facts".into(), Value::from(self.facts.clone()));
-        self.fact_vars = Arc::new(vars);
+    }
+
+    /// Adds facts that a module returned: variables go by the names it gave (`getent_passwd`), `ansible_facts` has
+    /// them without prefix.
+    pub fn returned(&mut self, facts: Map) {
+        let vars = Arc::make_mut(&mut self.fact_vars);
+        for (name, value) in facts {
+            let plain = name.strip_prefix("ansible_").map_or_else(|| name.clone(), Arc::from);
+            vars.insert(name, value.clone());
+            self.facts.insert(plain, value);
+        }
+        vars.insert("ansible_facts".into(), Value::from(self.facts.clone()));
+    }
+
+    /// Forgets all facts (`meta: clear_facts`).
+    pub fn clear_facts(&mut self) {
+        self.facts.clear();
+        self.fact_vars = Arc::default();
     }
 
     /// Sets a register or a `set_fact`.

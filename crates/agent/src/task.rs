@@ -389,6 +389,9 @@ impl Running<'_> {
             let _ = self.on.link.request(request);
         }
         self.record(doing, &done);
+        if self.check() && matches!(done.status, Status::Changed | Status::Unknown) {
+            self.predicted.set(true);
+        }
         if done.status != Status::Skipped {
             self.ran.set(self.ran.get() + 1);
         }

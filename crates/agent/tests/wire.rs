@@ -333,3 +333,57 @@ fn changed_when_failed_when_and_until() {
     assert!(ran.events.iter().any(|e| matches!(e, Event::Retry { task: 3, .. })));
     assert!(ran.tasks()[4].message.as_ref().unwrap().contains("timed out after 1 s"), "{}", ran.text());
 }
+
+#[test]
+fn items_of_set_fact_see_earlier_ones() {
+    let mut agent = Agent::start("accumulate");
+    let looping = Loop {
+        lookup: None,
+        items: Value::list([1, 2, 3]),
+        var: "item".into(),
+        index_var: None,
+        label: None,
+        pause: None,
+        extended: false,
+        extended_allitems: true,
+        break_when: Vec::new(),
+    };
+    let add = map! { "total" => "{{ total | default(0) + item }}" };
+    let tasks = vec![
+        node(Task { looping: Some(looping), ..task(1, "set_fact", add) }),
+        node(task(2, "assert", map! { "that" => "total == 6" })),
+    ];
+    let ran = agent.run(&play(tasks), host());
+    assert_eq!(ran.end, PlayEnd::Done, "{}", ran.text());
+}
+
+#[test]
+fn facts_of_modules_go_by_their_own_names() {
+    let mut agent = Agent::start("getent");
+    let tasks = vec![
+        node(task(1, "getent", map! { "database" => "passwd", "key" => "root" })),
+        node(task(
+            2,
+            "assert",
+            map! { "that" => Value::list(["getent_passwd.root[1] == '0'", "ansible_facts.getent_passwd is defined"]) },
+        )),
+    ];
+    let ran = agent.run(&play(tasks), host());
+    assert_eq!(ran.end, PlayEnd::Done, "{}", ran.text());
+}
+
+#[test]
+fn a_failure_after_a_predicted_change_is_decided_at_run_time() {
+    let mut agent = Agent::start("predicted");
+    let missing =
+        map! { "src" => "/nonexistent-debark/file", "remote_src" => true, "dest" => "/nonexistent-debark/x" };
+    let tasks = |first: bool| {
+        let change = task(1, "file", map! { "path" => "/nonexistent-debark", "state" => "directory" });
+        let fail = task(2, "copy", missing.clone());
+        if first { vec![node(change), node(fail)] } else { vec![node(fail)] }
+    };
+    let ran = agent.run(&play(tasks(false)), checking());
+    assert_eq!(ran.statuses(), [Status::Failed], "{}", ran.text());
+    let ran = agent.run(&play(tasks(true)), checking());
+    assert_eq!(ran.statuses(), [Status::Changed, Status::Unknown], "{}", ran.text());
+}

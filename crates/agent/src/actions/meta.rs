@@ -17,9 +17,7 @@ pub fn meta(call: &Call) -> Result<Done, String> {
         "end_role" if call.doing.context.role.is_some() => Flow::EndRole,
         "end_role" => return Err("`meta: end_role` is only for tasks in a role".into()),
         "clear_facts" => {
-            let mut state = call.running.on.state.borrow_mut();
-            state.facts.clear();
-            state.add_facts(debark_value::Map::new());
+            call.running.on.state.borrow_mut().clear_facts();
             Flow::Next
         }
         "clear_host_errors" => {

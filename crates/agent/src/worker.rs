@@ -24,7 +24,8 @@ const PROMPT: &str = "[debark-become-password]";
 /// A worker that runs.
 pub struct Worker {
     child: Child,
-    input: ChildStdin,
+    /// `None` once nothing more is to be said.
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     next: u32,
     /// A private copy of the agent that other users can execute, removed at the end.
@@ -102,7 +103,7 @@ impl Worker {
         else {
             return Err(format!("cannot talk to {program}"));
         };
-        let mut worker = Self { child, input, output: BufReader::new(output), next: 1, copy };
+        let mut worker = Self { child, input: Some(input), output: BufReader::new(output), next: 1, copy };
         worker.greet(stderr, password).map_err(|why| {
             let who = become_.map(|b| format!("cannot become {}: ", b.user)).unwrap_or_default();
             format!("{who}{why}")
@@ -152,10 +153,8 @@ impl Worker {
                 }
                 said.clear();
                 let line = format!("{password}\n");
-                self.input
-                    .write_all(line.as_bytes())
-                    .and_then(|()| self.input.flush())
-                    .map_err(|e| e.to_string())?;
+                let input = self.input.as_mut().ok_or("its input is closed")?;
+                input.write_all(line.as_bytes()).and_then(|()| input.flush()).map_err(|e| e.to_string())?;
             }
             if Instant::now() > deadline {
                 return Err(format!("nothing happened for {} s", START.as_secs()));
@@ -221,8 +220,9 @@ impl Worker {
     }
 
     fn send(&mut self, message: &ToAgent) -> Result<(), String> {
-        debark_wire::write(&mut self.input, message).map_err(|e| format!("the worker is gone: {e}"))?;
-        self.input.flush().map_err(|e| format!("the worker is gone: {e}"))
+        let input = self.input.as_mut().ok_or("the worker is gone")?;
+        debark_wire::write(input, message).map_err(|e| format!("the worker is gone: {e}"))?;
+        input.flush().map_err(|e| format!("the worker is gone: {e}"))
     }
 
     fn kill(&mut self) {
@@ -236,8 +236,9 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         // Ending its input lets the worker finish and go; one that was killed is only reaped.
-        let _ = debark_wire::write(&mut self.input, &ToAgent::End);
-        let _ = self.input.flush();
+        let _ = self.send(&ToAgent::End);
+        // Closed before the wait: a sudo that asks for another password would read, and be waited for, forever.
+        self.input = None;
         let _ = self.child.wait();
         if let Some(dir) = self.copy.as_deref().and_then(Path::parent) {
             let _ = std::fs::remove_dir_all(dir);

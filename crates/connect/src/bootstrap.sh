@@ -6,7 +6,8 @@
 # its digest. A directory in a place that all may write to counts only if it is a real one, ours and closed to others.
 h=${HOME:-/nonexistent};
 n=@FIRST@;
-try() { if [ -x "$1/$n" ]; then exec "$1/$n"; fi; };
+# Empty is what a power cut may leave of a file.
+try() { if [ -s "$1/$n" ] && [ -x "$1/$n" ]; then exec "$1/$n"; fi; };
 known() { try /var/cache/debark; try "$h/.cache/debark"; };
 known;
 for p in id uname head gzip sha256sum mv chmod mkdir stat find sync; do
@@ -47,13 +48,14 @@ for c in "$w" $shared; do
   fi;
 done;
 umask $k;
+# A file in memory. The name comes as an argument: perl hands no literal to a system call.
 if [ -z "$d" ]; then
-  perl -e "exit(syscall($s, q(x), 0) < 0)" 2>/dev/null || { echo "DEBARK-FAIL place ${why#; }"; exit 1; };
+  perl -e "exit(syscall($s, shift, 0) < 0)" x 2>/dev/null || { echo "DEBARK-FAIL place ${why#; }"; exit 1; };
 fi;
 echo "DEBARK-NEED $m";
 # What the controller sent before it knew: it sends that again after the agent.
 head -c @SENT@ >/dev/null;
-if [ -z "$d" ]; then export g n; exec perl -e "exec(q(/bin/sh), q(-c), shift, syscall($s, q(debark-agent), 0))" "$1"; fi;
+if [ -z "$d" ]; then export g n; exec perl -e "exec(q(/bin/sh), q(-c), shift, syscall($s, shift, 0))" "$1" debark-agent; fi;
 e=$( { head -c $g | gzip -dc >"$t"; } 2>&1);
 case "$(sha256sum <"$t")" in
   ${n#agent-}*) ;;

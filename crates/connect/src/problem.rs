@@ -131,7 +131,7 @@ impl SshTalk {
         if let Some(line) =
             self.find("Permission denied (").or_else(|| self.find("Too many authentication failures"))
         {
-            return self.denied(&address, line);
+            return self.denied(target, line);
         }
         let mut rules = RULES.iter().filter_map(|(part, rule)| self.find(part).map(|line| (line, rule)));
         if let Some((line, (kind, words, hint))) = rules.next() {
@@ -169,7 +169,8 @@ impl SshTalk {
         )
         .hint(format!(
             "compare that fingerprint with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), \
-             then add the key: ssh-keyscan {name} >> ~/.ssh/known_hosts"
+             then add the key: ssh-keyscan {name} >> {}",
+            known_hosts(target)
         ))
     }
 
@@ -191,7 +192,8 @@ impl SshTalk {
         ))
     }
 
-    fn denied(&self, address: &str, line: &str) -> Problem {
+    fn denied(&self, target: &Target, line: &str) -> Problem {
+        let address = target.address();
         let methods =
             line.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(inner, _)| inner);
         let offered = match self.offered.as_slice() {
@@ -202,8 +204,23 @@ impl SshTalk {
         if !methods.is_empty() && !methods.contains("publickey") {
             return problem.hint(format!("the host takes only {methods}; debark logs in with keys only"));
         }
+        if let Some(key) = target.key.as_deref().filter(|key| self.offered.is_empty() && missing(key)) {
+            return problem.hint(format!("there is no private key {key}: see --private-key"));
+        }
         problem.hint("is it the right user, and is the public key in its ~/.ssh/authorized_keys? see --private-key and -u")
     }
+}
+
+/// Whether no such file is there; `~` is left to ssh.
+fn missing(key: &str) -> bool {
+    !key.starts_with(['~', '%']) && !std::path::Path::new(key).exists()
+}
+
+/// The file that host keys are looked up in, as far as the arguments say.
+fn known_hosts(target: &Target) -> &str {
+    let file =
+        target.args.iter().find_map(|word| word.split_once("UserKnownHostsFile=")).map(|(_, file)| file);
+    file.filter(|file| *file != "/dev/null").unwrap_or("~/.ssh/known_hosts")
 }
 
 type Rule = (ProblemKind, &'static str, &'static str);

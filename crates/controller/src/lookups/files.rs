@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use debark_playbook::vault::is_vault;
 use debark_value::{Map, Value};
 
 use super::Around;
@@ -16,13 +17,24 @@ fn places(name: &str, around: Around<'_>) -> Vec<PathBuf> {
 
 /// A file's text; blanks at its end go unless `rstrip=false`.
 pub(super) fn file(term: &str, kwargs: &Map, around: Around<'_>) -> Result<Value, String> {
-    let places = places(term, around);
-    let path = places.iter().find(|path| path.is_file()).ok_or_else(|| missing(term, &places))?;
-    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let text = read(term, around)?;
     let is = |name: &str, default: bool| kwargs.get(name).map_or(default, Value::truthy);
     let text = if is("rstrip", true) { text.trim_end() } else { &text };
     Ok(Value::from(if is("lstrip", false) { text.trim_start() } else { text }))
+}
+
+/// A file's text, decrypted if it is a vault.
+pub(super) fn read(term: &str, around: Around<'_>) -> Result<String, String> {
+    let places = places(term, around);
+    let path = places.iter().find(|path| path.is_file()).ok_or_else(|| missing(term, &places))?;
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match around.vault.filter(|_| is_vault(&bytes)) {
+        Some(vault) => {
+            let plain = vault.decrypt(&bytes, &path.display().to_string()).map_err(|error| error.message)?;
+            Ok(String::from_utf8_lossy(&plain).into_owned())
+        }
+        None => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+    }
 }
 
 /// Files whose names match; the pattern is in the last part of the path only.

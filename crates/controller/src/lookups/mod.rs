@@ -1,11 +1,18 @@
 //! Lookups that run on the controller.
 
 mod files;
+mod password;
 mod programs;
+mod tables;
 
 use std::path::Path;
+use std::sync::Arc;
 
+use debark_expr::{Engine, LayerKind, Scope};
+use debark_playbook::vault::Vault;
 use debark_value::{Map, Value};
+
+use crate::site::Quiet;
 
 /// Where relative paths are looked for.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +21,8 @@ pub struct Around<'a> {
     pub playbook_dir: &'a Path,
     /// Directory of the role of the task that asks.
     pub role_path: Option<&'a Path>,
+    /// Opens encrypted files.
+    pub vault: Option<&'a Vault>,
 }
 
 /// The result of a lookup: a list of results, as all these plugins yield one per term.
@@ -27,12 +36,59 @@ pub fn lookup(name: &str, args: &[Value], kwargs: &Map, around: Around<'_>) -> R
         "file" => terms.iter().map(|term| files::file(term, kwargs, around)).collect(),
         "fileglob" => files::fileglob(&terms, around),
         "first_found" => files::first_found(args, kwargs, around),
+        "unvault" => terms.iter().map(|term| files::read(term, around).map(Value::from)).collect(),
+        "password" => terms.iter().map(|term| password::password(term, kwargs, around)).collect(),
+        "csvfile" => {
+            let found = terms.iter().map(|term| tables::csvfile(term, kwargs, around));
+            found.collect::<Result<Vec<_>, _>>().map(|found| found.into_iter().flatten().collect())
+        }
+        "ini" => {
+            let found = terms.iter().map(|term| tables::ini(term, kwargs, around));
+            found.collect::<Result<Vec<_>, _>>().map(|found| found.into_iter().flatten().collect())
+        }
+        "config" => {
+            Err("there is no Ansible configuration to look into; put the value into a variable".into())
+        }
         "pipe" => terms.iter().map(|term| programs::pipe(term, around)).collect(),
         "lines" => programs::lines(&terms, around),
         "url" => terms.iter().map(|term| programs::url(term)).collect::<Result<Vec<_>, _>>(),
         other => Err(format!("there is no lookup `{other}`")),
     };
     results.map(Value::list).map_err(|why| format!("lookup `{name}`: {why}"))
+}
+
+/// A term that may carry options as `key=value`, with those given by name below them: the rest of the term, and all
+/// options.
+fn options(term: &str, kwargs: &Map, known: &[&str]) -> Result<(String, Map), String> {
+    let check = |name: &str| {
+        if known.contains(&name) { Ok(()) } else { Err(format!("there is no option `{name}`")) }
+    };
+    let mut all = Map::new();
+    for (name, value) in kwargs.iter().filter(|(name, _)| &***name != "wantlist") {
+        check(name)?;
+        all.insert(name.clone(), value.clone());
+    }
+    if !term.contains('=') {
+        return Ok((term.trim().to_owned(), all));
+    }
+    let mut rest = Vec::new();
+    for word in debark_modules::shlex::split(term)? {
+        match word.split_once('=') {
+            Some((name, value)) => {
+                check(name)?;
+                all.insert(name.into(), value.into());
+            }
+            None => rest.push(word),
+        }
+    }
+    Ok((rest.join(" "), all))
+}
+
+/// Evaluates an expression over these variables alone.
+fn quiet(expression: &str, vars: Map) -> Result<Value, String> {
+    let mut scope = Scope::new();
+    scope.push(Arc::new(vars), LayerKind::Plain);
+    Engine::new(Arc::new(Quiet)).eval(expression, &scope).map_err(|error| error.to_string())
 }
 
 fn terms(args: &[Value]) -> Result<Vec<String>, String> {
@@ -60,7 +116,7 @@ mod tests {
     use super::*;
 
     fn ask(name: &str, args: &[Value], dir: &Path) -> Result<String, String> {
-        lookup(name, args, &Map::new(), Around { playbook_dir: dir, role_path: None })
+        lookup(name, args, &Map::new(), Around { playbook_dir: dir, role_path: None, vault: None })
             .map(|found| found.to_string())
     }
 

@@ -66,7 +66,11 @@ impl World for Site {
                 found.map(Answer::Tree)
             }
             Request::Lookup { name, args, kwargs, role_path } => {
-                let around = Around { playbook_dir: dir, role_path: role_path.as_deref().map(Path::new) };
+                let around = Around {
+                    playbook_dir: dir,
+                    role_path: role_path.as_deref().map(Path::new),
+                    vault: Some(&self.vault),
+                };
                 let value = super::single(lookups::lookup(&name, &args, &kwargs, around)?);
                 if matches!(name.as_str(), "password" | "unvault") {
                     lock(&self.secrets).add_value(&value);

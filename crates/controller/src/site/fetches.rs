@@ -38,7 +38,7 @@ pub(super) fn collect<'a>(nodes: &'a [Node], around: &[&'a Map], found: &mut Vec
 }
 
 /// A destination must not run programs before its task does, nor differ between two looks.
-struct Quiet;
+pub(crate) struct Quiet;
 
 impl Services for Quiet {
     fn lookup(&self, name: &str, _: &[Value], _: &Map, _: &Scope) -> Result<Value, String> {

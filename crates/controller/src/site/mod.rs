@@ -24,6 +24,7 @@ use debark_wire::RunOptions;
 pub use terminal::{ask, is_terminal};
 
 use crate::fetches::Fetches;
+pub(crate) use fetches::Quiet;
 use services::SiteServices;
 
 /// What the command line says of a run.
@@ -98,7 +99,7 @@ impl Site {
         vault: Arc<Vault>,
         options: SiteOptions,
     ) -> Self {
-        let services = Arc::new(SiteServices::new(inventory.clone()));
+        let services = Arc::new(SiteServices::new(inventory.clone(), vault.clone()));
         let mut secrets = Secrets::default();
         if let Some(password) = &options.become_password {
             secrets.add(password);

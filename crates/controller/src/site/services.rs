@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use debark_expr::{Scope, Services};
 use debark_playbook::inventory::Inventory;
+use debark_playbook::vault::Vault;
 use debark_value::{Map, Value};
 
 use super::lock;
@@ -14,6 +15,7 @@ use crate::lookups::{self, Around};
 /// Lookups and other hosts' variables, for names of hosts, files and connection settings.
 pub struct SiteServices {
     inventory: Arc<Inventory>,
+    vault: Arc<Vault>,
     /// Where the current play is.
     pub dir: Mutex<PathBuf>,
     raw: Mutex<HashMap<String, Value>>,
@@ -21,15 +23,21 @@ pub struct SiteServices {
 
 impl SiteServices {
     /// Services over an inventory.
-    pub fn new(inventory: Arc<Inventory>) -> Self {
-        Self { inventory, dir: Mutex::default(), raw: Mutex::default() }
+    pub fn new(inventory: Arc<Inventory>, vault: Arc<Vault>) -> Self {
+        Self { inventory, vault, dir: Mutex::default(), raw: Mutex::default() }
     }
 }
 
 impl Services for SiteServices {
     fn lookup(&self, name: &str, args: &[Value], kwargs: &Map, _: &Scope) -> Result<Value, String> {
         let dir = lock(&self.dir).clone();
-        lookups::lookup(name, args, kwargs, Around { playbook_dir: &dir, role_path: None }).map(super::single)
+        lookups::lookup(
+            name,
+            args,
+            kwargs,
+            Around { playbook_dir: &dir, role_path: None, vault: Some(&self.vault) },
+        )
+        .map(super::single)
     }
 
     fn hostvars(&self, host: &str) -> Result<Option<Value>, String> {

@@ -136,4 +136,26 @@ mod tests {
         assert!(ask("file", &["nope".into()], dir.path()).unwrap_err().contains("nope"));
         assert!(ask("nope", &[], dir.path()).is_err());
     }
+
+    #[test]
+    fn encrypted_files_and_options() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut vault = Vault::default();
+        vault.add("default", b"pw".to_vec().into());
+        let sealed = vault.encrypt(b" token\n", None).unwrap();
+        std::fs::write(dir.path().join("sealed"), sealed).unwrap();
+        let around = Around { playbook_dir: dir.path(), role_path: None, vault: Some(&vault) };
+        let ask = |name: &str, term: &str, kwargs: Map| {
+            lookup(name, &[term.into()], &kwargs, around).map(|found| found.to_string())
+        };
+        assert_eq!(ask("file", "sealed", Map::new()).unwrap(), "[' token']");
+        let bare = debark_value::map! { "lstrip" => true, "rstrip" => false };
+        assert_eq!(ask("file", "sealed", bare).unwrap(), "['token\\n']");
+        assert_eq!(ask("unvault", "sealed", Map::new()).unwrap(), "[' token\\n']");
+        assert!(vault.secrets().iter().any(|secret| secret.contains("token")));
+        let skip = debark_value::map! { "skip" => true, "files" => Value::list(["nope"]) };
+        assert_eq!(lookup("first_found", &[], &skip, around).unwrap().to_string(), "[]");
+        assert!(ask("first_found", "nope", Map::new()).unwrap_err().contains("nope"));
+        assert!(ask("config", "x", Map::new()).unwrap_err().contains("no Ansible configuration"));
+    }
 }

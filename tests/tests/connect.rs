@@ -329,6 +329,8 @@ fn a_dropped_connection(site: &Site<'_>) {
     let run = thread::scope(|scope| {
         let run = scope.spawn(move || Run::of(&mut command));
         wait("the long task", || host.sh("pidof sleep").is_ok());
+        // Displays hear of a task only if it lasts a little.
+        thread::sleep(Duration::from_millis(500));
         host.drop_connections();
         run.join().unwrap()
     });

@@ -7,14 +7,19 @@
 use std::env;
 use std::error::Error;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
+#[allow(dead_code)] // the crate itself unpacks as well
+#[path = "src/package.rs"]
+mod package;
+
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed=build.rs");
+    for file in ["build.rs", "src/package.rs"] {
+        println!("cargo::rerun-if-changed={file}");
+    }
     for name in ["DEBARK_EMBED_AGENT", "DEBARK_AGENT_BINARY"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
@@ -31,10 +36,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let machine = target.split('-').next().unwrap_or("x86_64").to_owned();
     let source = match binary {
         Some(binary) => {
-            let packed = out.join("agent.gz");
+            let packed = out.join("agent.deb");
             let (sha256, size) = pack(&binary, &packed)?;
             format!(
-                "/// The agents within this binary: machine, SHA-256 and length of the binary, gzip.\n\
+                "/// The agents within this binary: machine, SHA-256 and length of the binary, package.\n\
                  pub const EMBEDDED: &[(&str, &str, u64, &[u8])] =\n    \
                  &[({machine:?}, {sha256:?}, {size}, include_bytes!({packed:?}))];\n"
             )
@@ -57,51 +62,47 @@ fn embeds() -> bool {
 
 fn build(out: &Path, target: &str) -> Result<PathBuf, Box<dyn Error>> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("no CARGO_MANIFEST_DIR")?).join("../..");
-    for part in ["Cargo.lock", "crates/agent", "crates/modules", "crates/expr", "crates/wire", "crates/value"]
-    {
+    for part in [
+        "Cargo.lock",
+        "scripts/build-agent",
+        "crates/agent",
+        "crates/modules",
+        "crates/expr",
+        "crates/wire",
+        "crates/value",
+    ] {
         println!("cargo::rerun-if-changed={}", root.join(part).display());
     }
     let directory = out.join("agent-target");
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut script = Command::new(root.join("scripts/build-agent"));
     // What the outer cargo set for this build must not leak into the inner one.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_FEATURE_")
+            || text == "DEBARK_AGENT_PROFILE"
             || text.starts_with("CARGO_CFG_")
             || text == "CARGO_ENCODED_RUSTFLAGS"
         {
-            cargo.env_remove(&name);
+            script.env_remove(&name);
         }
     }
-    let status = cargo
-        .current_dir(&root)
-        .args([
-            "build",
-            "--package",
-            "debark-agent",
-            "--bin",
-            "debark-agent",
-            "--profile",
-            "agent",
-            "--target",
-            target,
-        ])
+    let file = out.join("debark-agent");
+    let status = script
+        .arg(&file)
         .env("CARGO_TARGET_DIR", &directory)
         .env("CARGO_BUILD_BUILD_DIR", &directory)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
+        .env("DEBARK_AGENT_TARGET", target)
         .status()?;
     if !status.success() {
         return Err(format!("building the agent ended with {status}").into());
     }
-    Ok(directory.join(target).join("agent/debark-agent"))
+    Ok(file)
 }
 
 /// Compresses the agent; yields its digest and length, so that no run has to work them out.
 fn pack(binary: &Path, packed: &Path) -> Result<(String, usize), Box<dyn Error>> {
     let bytes = fs::read(binary).map_err(|error| format!("{}: {error}", binary.display()))?;
-    let mut encoder = flate2::write::GzEncoder::new(fs::File::create(packed)?, flate2::Compression::best());
-    encoder.write_all(&bytes)?;
-    encoder.finish()?.flush()?;
+    fs::write(packed, package::pack(&bytes, package::Press::Tight)?)?;
     let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok((digest, bytes.len()))
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::package::{self, Press};
+
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
 /// Beyond this an agent's file is surely something else.
@@ -21,7 +23,7 @@ pub struct Agent {
     pub sha256: String,
     /// Length of the unpacked binary in bytes.
     pub size: u64,
-    /// The binary, as gzip.
+    /// The binary, as a Debian package: see [`package`].
     pub packed: Arc<[u8]>,
 }
 
@@ -50,7 +52,7 @@ impl Agent {
                 .truncate(true)
                 .mode(0o755)
                 .open(&temporary)?;
-            std::io::copy(&mut flate2::read::GzDecoder::new(&self.packed[..]), &mut file)?;
+            package::unpack(&self.packed, &mut file)?;
             file.flush()?;
             drop(file);
             fs::rename(&temporary, &path)
@@ -110,8 +112,7 @@ impl Agents {
         let file = fs::File::open(path).map_err(failed)?;
         let mut bytes = Vec::new();
         file.take(AGENT_LIMIT).read_to_end(&mut bytes).map_err(failed)?;
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        let packed = encoder.write_all(&bytes).and_then(|()| encoder.finish()).map_err(failed)?;
+        let packed = package::pack(&bytes, Press::None).map_err(failed)?;
         let agent = Agent {
             machine: std::env::consts::ARCH.into(),
             sha256: hex(&Sha256::digest(&bytes)),

@@ -10,7 +10,7 @@ n=@FIRST@;
 try() { if [ -s "$1/$n" ] && [ -x "$1/$n" ]; then exec "$1/$n"; fi; };
 known() { try /var/cache/debark; try "$h/.cache/debark"; };
 known;
-for p in id uname head gzip sha256sum mv chmod mkdir stat find sync; do
+for p in id uname head dpkg-deb tar sha256sum mv chmod mkdir stat find sync; do
   command -v $p >/dev/null || { echo "DEBARK-FAIL tool $p"; exit 1; };
 done;
 u=$(id -u);
@@ -56,7 +56,7 @@ echo "DEBARK-NEED $m";
 # What the controller sent before it knew: it sends that again after the agent.
 head -c @SENT@ >/dev/null;
 if [ -z "$d" ]; then export g n; exec perl -e "exec(q(/bin/sh), q(-c), shift, syscall($s, shift, 0))" "$1" debark-agent; fi;
-e=$( { head -c $g | gzip -dc >"$t"; } 2>&1);
+e=$( { head -c $g | dpkg-deb --fsys-tarfile - | tar -xO >"$t"; } 2>&1);
 case "$(sha256sum <"$t")" in
   ${n#agent-}*) ;;
   *) rm -f "$t"; echo "DEBARK-FAIL sent $d: ${e##*: }"; exit 1;;

@@ -8,6 +8,7 @@ mod bootstrap;
 mod greeting;
 mod hostkey;
 mod outgoing;
+mod package;
 mod problem;
 mod session;
 mod target;

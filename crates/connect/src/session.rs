@@ -314,7 +314,7 @@ impl Reader {
                 ProblemKind::Agent,
                 format!("{address} has no `{detail}`, which starts the agent"),
             )
-            .hint("is it Debian? coreutils, findutils and gzip are essential there"),
+            .hint("is it Debian? coreutils, findutils, dpkg and tar are essential there"),
             "place" => Problem::new(
                 ProblemKind::Agent,
                 format!("there is no place for the agent on {address}: {detail}"),

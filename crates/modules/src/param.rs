@@ -400,6 +400,7 @@ macro_rules! params {
             ///
             /// # Errors
             /// An unknown, missing or ill-typed parameter, or a rule among them that does not hold.
+            #[inline(never)]
             pub fn parse(args: &$crate::Map) -> Result<Self, $crate::plan::Failure> {
                 let spec = &Self::SPEC;
                 let args = spec.normalise(args)?;

@@ -7,7 +7,7 @@ use debark_value::{Map, Value};
 
 use crate::error::{Error, Res, SyntaxError};
 use crate::eval::Ctx;
-use crate::exec::{Out, restore_newlines};
+use crate::exec::Out;
 use crate::names::has_template;
 use crate::scope::Scope;
 use crate::syntax::ast::{Stmt, Template};
@@ -335,10 +335,7 @@ impl Engine {
         let mut ctx = Ctx::new(self, scope, template);
         let mut out = Out::default();
         ctx.run_template(&mut out)?;
-        let mut text = out.into_text()?;
-        if options.keep_trailing_newline {
-            text = restore_newlines(&normal, text);
-        }
+        let text = if options.keep_trailing_newline { out.into_file(&normal)? } else { out.into_text()? };
         Ok(if options.newline_sequence == "\n" {
             text
         } else {

@@ -56,6 +56,9 @@ impl Out {
     }
 
     fn data(&mut self, text: &str) -> Res<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
         self.flush()?;
         self.text.push_str(text);
         Ok(())
@@ -69,6 +72,17 @@ impl Out {
         self.flush()?;
         self.text.push_str(&emitted(&value)?);
         Ok(())
+    }
+
+    /// The text, with the newlines that `source` ends with. What put out nothing, or one thing that is no text, gets
+    /// none: ansible-core 2.19 restores them to text alone.
+    pub fn into_file(self, source: &str) -> Res<String> {
+        let is_text = match &self.single {
+            Some(single) => matches!(single, V::Data(Value::Str(_))),
+            None => self.mixed || source == "\n",
+        };
+        let text = self.into_text()?;
+        Ok(if is_text { restore_newlines(source, text) } else { text })
     }
 
     pub fn into_text(mut self) -> Res<String> {
@@ -91,6 +105,9 @@ impl Ctx<'_> {
                 return Ok(V::from(restore_newlines(source, text.to_string())));
             }
             return Ok(single);
+        }
+        if !out.mixed && source != "\n" {
+            return Ok(V::from(""));
         }
         Ok(match safe_eval(&out.text) {
             Some(value) => V::Data(value),

@@ -7,7 +7,7 @@ use debark_value::Value;
 use crate::engine::{TemplateOptions, normalize, safe_eval};
 use crate::error::{Error, ErrorKind, Res};
 use crate::eval::{Args, Ctx};
-use crate::exec::{Out, restore_newlines};
+use crate::exec::Out;
 use crate::ops;
 use crate::syntax::parse_template;
 use crate::value::{Frame, V};
@@ -60,6 +60,5 @@ fn template(ctx: &mut Ctx<'_>, path: &str, options: &TemplateOptions, own: Frame
     let result = ctx.within(parsed, |ctx| ctx.run_template(&mut out));
     (ctx.frames, ctx.base, ctx.blocks) = (frames, base, blocks);
     result?;
-    let text = out.into_text()?;
-    Ok(if options.keep_trailing_newline { restore_newlines(&normal, text) } else { text })
+    if options.keep_trailing_newline { out.into_file(&normal) } else { out.into_text() }
 }

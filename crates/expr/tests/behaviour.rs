@@ -230,6 +230,26 @@ fn texts_of_playbooks_keep_backslashes() {
 }
 
 #[test]
+fn a_template_that_puts_out_nothing_is_empty() {
+    let render =
+        |source: &str| engine().render_template(source, &TemplateOptions::default(), &scope()).unwrap();
+    for nothing in [
+        "{% for k in [] %}\n{{ k }}\n{% endfor %}\n",
+        "{# x #}\n",
+        "{% if false %}x{% endif %}\n",
+        "{% raw %}{% endraw %}\n",
+        "{{ none }}\n",
+    ] {
+        assert_eq!(render(nothing), "", "{nothing}");
+    }
+    // Text of no length is text; a lone value of another type is none.
+    assert_eq!(render("{{ '' }}\n"), "\n");
+    assert_eq!(render("\n"), "\n");
+    assert_eq!(render("{{ [1] }}\n"), "[1]");
+    assert_eq!(render("{{ 1 }}{{ 2 }}\n"), "12\n");
+}
+
+#[test]
 fn lookups() {
     assert_eq!(render("{{ lookup('vars', 'url') }}"), Value::from("http://web:80/"));
     assert_eq!(render("{{ lookup('vars', 'gone', default='d') }}"), Value::from("d"));

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::edit::{Edit, Owner};
+use crate::exec::Cmd;
 use crate::param::{NO_RULES, Rules};
-use crate::{Diff, Failure, Host, Map, Plan, choices, map, params};
+use crate::{Diff, Failure, Host, Map, Plan, choices, facts, params};
 
 choices! {
     /// What the hardware clock shows.
@@ -27,14 +28,42 @@ const LOCALTIME: &str = "/etc/localtime";
 const TIMEZONE: &str = "/etc/timezone";
 const ADJTIME: &str = "/etc/adjtime";
 
-/// The zone that `/etc/localtime` leads to, localtime(5); a copied file has no name but in `/etc/timezone`.
+/// The zone that `/etc/localtime` leads to, localtime(5); without it the clock is in UTC. A copied file has no name
+/// but in `/etc/timezone`.
 fn current() -> String {
-    let target = std::fs::read_link(LOCALTIME).unwrap_or_default();
-    let target = target.to_string_lossy();
-    match target.split_once("zoneinfo/") {
+    let target = match std::fs::read_link(LOCALTIME) {
+        Ok(target) => target,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return "UTC".to_owned(),
+        Err(_) => Path::new("").to_owned(),
+    };
+    match target.to_string_lossy().split_once("zoneinfo/") {
         Some((_, zone)) => zone.to_owned(),
         None => std::fs::read_to_string(TIMEZONE).map(|zone| zone.trim().to_owned()).unwrap_or_default(),
     }
+}
+
+/// systemd's own service sets the zone where it runs: it links relatively, keeps Debian's `/etc/timezone` as the
+/// release wants it, and tells the programs that listen.
+fn zone_command(zone: &str) -> Cmd {
+    Cmd::new("timedatectl").args(["set-timezone", zone])
+}
+
+fn clock_command(clock: Clock) -> Cmd {
+    Cmd::new("timedatectl").args(["set-local-rtc", if clock == Clock::Local { "yes" } else { "no" }])
+}
+
+/// Links `/etc/localtime` and names the zone in `/etc/timezone`, as Debian's tzdata does.
+fn set_zone(host: &Host, zone: &str) -> Result<(), Failure> {
+    let temporary = Path::new("/etc/.localtime.debark");
+    let _ = std::fs::remove_file(temporary);
+    std::os::unix::fs::symlink(Path::new(ZONES).join(zone), temporary)
+        .and_then(|()| std::fs::rename(temporary, LOCALTIME))
+        .map_err(|e| Failure::io("cannot set", LOCALTIME, e))?;
+    let name = Edit::read(Path::new(TIMEZONE))?;
+    if name.text().trim() != zone {
+        name.write(host, &format!("{zone}\n"), Owner::default(), false)?;
+    }
+    Ok(())
 }
 
 /// The third line of adjtime(5): `UTC` unless it says `LOCAL`.
@@ -72,36 +101,44 @@ pub fn plan(params: Params, _: &Host) -> Result<Plan, Failure> {
     if let Some(clock) = clock {
         diff.push(Diff::property("timezone", "hwclock", clock_of(adjtime.text()).word(), clock.word()));
     }
-    let mut result = Map::new();
     if zone.is_none() && clock.is_none() {
-        return Ok(Plan::ok(result));
+        return Ok(Plan::ok(Map::new()));
     }
-    if let Some(zone) = &zone {
-        result.insert("name".into(), zone.as_str().into());
-    }
-    Ok(Plan::change(result, diff, move |host| {
+    Ok(Plan::change(Map::new(), diff, move |host| {
+        let systemd = facts::program("timedatectl").is_some() && Path::new("/run/systemd/system").exists();
+        let commands = [zone.as_deref().map(zone_command), clock.map(clock_command)].into_iter().flatten();
+        let mut said = Vec::new();
+        let mut asked = systemd;
+        for command in commands {
+            // It needs D-Bus, which a small host may do without.
+            asked = asked && host.exec(&command)?.rc == 0;
+            said.push(format!("executed `{}`", command.argv.join(" ".as_ref()).to_string_lossy()));
+        }
+        if asked {
+            return Ok(crate::map! { "msg" => said.join("\n") });
+        }
         if let Some(zone) = zone {
-            let temporary = Path::new("/etc/.localtime.debark");
-            let _ = std::fs::remove_file(temporary);
-            std::os::unix::fs::symlink(Path::new(ZONES).join(&zone), temporary)
-                .and_then(|()| std::fs::rename(temporary, LOCALTIME))
-                .map_err(|e| Failure::io("cannot set", LOCALTIME, e))?;
-            // Debian's own programs read the name here, where the file is kept.
-            let name = Edit::read(Path::new(TIMEZONE))?;
-            if name.text().trim() != zone {
-                name.write(host, &format!("{zone}\n"), Owner::default(), false)?;
-            }
+            set_zone(host, &zone)?;
         }
         if let Some(clock) = clock {
             adjtime.write(host, &set_clock(adjtime.text(), clock), Owner::default(), false)?;
         }
-        Ok(map! {})
+        Ok(Map::new())
     }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::map;
+
+    #[test]
+    fn systemd_is_asked() {
+        let words = |command: Cmd| command.argv.join(" ".as_ref()).to_string_lossy().into_owned();
+        assert_eq!(words(zone_command("Europe/Berlin")), "timedatectl set-timezone Europe/Berlin");
+        assert_eq!(words(clock_command(Clock::Local)), "timedatectl set-local-rtc yes");
+        assert_eq!(words(clock_command(Clock::Utc)), "timedatectl set-local-rtc no");
+    }
 
     #[test]
     fn reads_and_writes_adjtime() {

@@ -10,9 +10,11 @@ use debark_modules::{find, names, short_name};
 use debark_playbook::diagnostic::did_you_mean;
 use debark_playbook::{CompileOptions, Compiler, Diagnostic, SourceMap};
 
+use crate::common::{Common, refused, show};
+use crate::drive::drive;
 use crate::exit;
 use crate::render::{self, Adhoc};
-use crate::run::{Common, drive, show};
+use crate::signals::Signals;
 
 /// Runs one module on hosts, without a playbook
 ///
@@ -51,6 +53,7 @@ pub struct ExecArgs {
 
 /// Runs the command.
 pub fn run(args: &ExecArgs) -> ExitCode {
+    let signals = Signals::watch();
     let sources = Arc::new(SourceMap::default());
     if let Err(error) = known(&args.module) {
         show(&[error], &sources);
@@ -61,12 +64,9 @@ pub fn run(args: &ExecArgs) -> ExitCode {
         Ok(site) => {
             let monitor: Box<dyn Monitor> =
                 if args.common.json { render::json() } else { Box::new(Adhoc::new(&args.common)) };
-            drive(site, &args.common, monitor)
+            drive(site, monitor, &signals)
         }
-        Err(errors) => {
-            show(&errors, &sources);
-            ExitCode::from(exit::BAD_INPUT)
-        }
+        Err(errors) => refused(&errors, &sources, &signals),
     }
 }
 
@@ -130,7 +130,8 @@ impl Task<'_> {
             return Err(found);
         }
         show(&found, sources);
-        let mut options = common.site_options(opened.extra_vars).map_err(|error| vec![error])?;
+        let mut options =
+            common.site_options(&opened.settings, opened.extra_vars).map_err(|error| vec![error])?;
         let hosts = opened.inventory.select(self.pattern, &options.limit).map_err(|error| vec![error])?.hosts;
         if hosts.is_empty() {
             let error = Diagnostic::error(format!("no host matches `{}`", self.pattern));

@@ -7,10 +7,11 @@ use debark_controller::Monitor;
 use debark_playbook::SourceMap;
 use serde_json::json;
 
+use crate::common::{Common, refused};
+use crate::drive::drive;
 use crate::exec::Task;
-use crate::exit;
 use crate::render::{self, Facts};
-use crate::run::{Common, drive, show};
+use crate::signals::Signals;
 
 /// Shows the facts of hosts as JSON
 ///
@@ -32,6 +33,7 @@ pub struct FactsArgs {
 
 /// Runs the command.
 pub fn run(args: &FactsArgs) -> ExitCode {
+    let signals = Signals::watch();
     let sources = Arc::new(SourceMap::default());
     let mut parameters = serde_json::Map::new();
     if !args.filter.is_empty() {
@@ -46,11 +48,8 @@ pub fn run(args: &FactsArgs) -> ExitCode {
         Ok(site) => {
             let monitor: Box<dyn Monitor> =
                 if args.common.json { render::json() } else { Box::new(Facts::default()) };
-            drive(site, &args.common, monitor)
+            drive(site, monitor, &signals)
         }
-        Err(errors) => {
-            show(&errors, &sources);
-            ExitCode::from(exit::BAD_INPUT)
-        }
+        Err(errors) => refused(&errors, &sources, &signals),
     }
 }

@@ -1,6 +1,8 @@
 //! The `debark` binary: arguments in, calls, rendering out.
 
 mod commands;
+mod common;
+mod drive;
 mod exec;
 mod exit;
 mod facts;
@@ -10,6 +12,7 @@ mod modules;
 mod render;
 mod run;
 mod schema;
+mod signals;
 
 fn main() -> std::process::ExitCode {
     commands::run()

@@ -10,7 +10,7 @@ use debark_value::{Value, to_json};
 use debark_wire::{Event, Status, TaskResult};
 
 use super::diff;
-use crate::run::Common;
+use crate::common::Common;
 
 /// One answer per host.
 pub struct Adhoc {

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use debark_wire::FileDiff;
 
+use super::text::exact;
+
 /// Lines around a change that are shown with it.
 const CONTEXT: usize = 3;
 /// Beyond this many lines on a side, comparing would take longer than anybody reads.
@@ -13,14 +15,16 @@ const MOST_LINES: usize = 5_000;
 pub fn unified(change: &FileDiff) -> String {
     let red = anstyle::AnsiColor::Red.on_default();
     let green = anstyle::AnsiColor::Green.on_default();
-    let before: Vec<&str> = change.before.lines().collect();
-    let after: Vec<&str> = change.after.lines().collect();
+    let (before, after) = (exact(&change.before), exact(&change.after));
+    let before: Vec<&str> = before.lines().collect();
+    let after: Vec<&str> = after.lines().collect();
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(
         out,
         "{red}--- before: {}{red:#}\n{green}+++ after: {}{green:#}",
-        change.before_header, change.after_header
+        exact(&change.before_header),
+        exact(&change.after_header)
     );
     if before.len() > MOST_LINES || after.len() > MOST_LINES {
         let _ = writeln!(out, "({} lines before, {} after: too many to compare)", before.len(), after.len());

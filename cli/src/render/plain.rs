@@ -1,30 +1,37 @@
 //! Lines for people: what changed, what failed and why, and a recap. What is as declared stays silent unless asked.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
-use debark_controller::{Monitor, Note, Recap};
+use debark_controller::Note;
 use debark_value::Value;
 use debark_wire::{Event, Status, TaskResult};
 
-use super::{Options, diff, json};
+use super::text::visible;
+use super::{Options, diff, json, recap};
 
-/// Prints lines as things happen.
+/// Makes lines of what happens, with colours. Writing to a `String` cannot fail.
 pub struct Plain {
     verbosity: u8,
     check: bool,
     started: Instant,
+    out: String,
     /// The task whose heading was printed last.
     heading: String,
     /// Loops of which items were printed, by host and task: their sum says nothing new.
     loops: HashSet<(String, u32)>,
 }
 
-const DIM: Style = Style::new().dimmed();
-const BOLD: Style = Style::new().bold();
+pub(super) const DIM: Style = Style::new().dimmed();
+pub(super) const BOLD: Style = Style::new().bold();
 
-fn style(status: Status) -> Style {
+/// The engine's reason when a user stops it.
+const INTERRUPTED: &str = "interrupted";
+
+/// The colour of a status, in all output.
+pub(super) fn style(status: Status) -> Style {
     let colour = match status {
         Status::Ok => AnsiColor::Green,
         Status::Changed => AnsiColor::Yellow,
@@ -42,9 +49,85 @@ impl Plain {
             verbosity: options.verbosity,
             check: options.check,
             started: Instant::now(),
+            out: String::new(),
             heading: String::new(),
             loops: HashSet::new(),
         }
+    }
+
+    /// What was said since the last time.
+    pub fn take(&mut self) -> String {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Takes note.
+    pub fn note(&mut self, note: &Note<'_>) {
+        match note {
+            Note::Play { name, hosts, .. } => {
+                self.heading.clear();
+                let hosts =
+                    if hosts.len() == 1 { "1 host".to_owned() } else { format!("{} hosts", hosts.len()) };
+                self.line(format_args!("\n{BOLD}PLAY{BOLD:#} {} {DIM}{hosts}{DIM:#}", visible(name)));
+            }
+            Note::Batch { number, of, hosts } if *of > 1 => {
+                self.heading.clear();
+                self.line(format_args!("\n{DIM}batch {number} of {of}: {}{DIM:#}", hosts.join(", ")));
+            }
+            Note::Uploading { host, bytes } if self.verbosity > 1 => {
+                self.aside(format_args!("{host}: sending the agent ({} kB)", bytes / 1000));
+            }
+            Note::Connected { host } if self.verbosity > 1 => {
+                let after = self.started.elapsed().as_secs_f64();
+                self.aside(format_args!("{host}: connected after {after:.2} s"));
+            }
+            Note::HostDone { host, failed } if self.verbosity > 1 => {
+                let how = if *failed { "has failed" } else { "is done" };
+                self.aside(format_args!("{host}: {how}"));
+            }
+            Note::Event { host, event } => self.event(host, event),
+            Note::Unreachable { host, problem, during } => {
+                self.heading.clear();
+                let colour = style(Status::Unreachable);
+                let during = during.map(|task| format!(" (during '{task}')")).unwrap_or_default();
+                self.line(format_args!(
+                    "\n{colour}unreachable{colour:#} {host}{}: {}",
+                    visible(&during),
+                    visible(&problem.message)
+                ));
+                if let Some(hint) = &problem.hint {
+                    self.line(format_args!("    hint: {}", visible(hint)));
+                }
+            }
+            Note::Warning(text) => self.warning(text),
+            Note::Stopping(reason) => {
+                self.heading.clear();
+                let more = if *reason == INTERRUPTED {
+                    "; running tasks end first, and a second Ctrl-C leaves them to the hosts"
+                } else {
+                    ""
+                };
+                self.line(format_args!("\n{BOLD}stopping{BOLD:#}: {reason}{more}"));
+            }
+            Note::Recap(of_run) => {
+                let text = recap::text(of_run, self.started.elapsed(), self.check, self.verbosity);
+                self.out.push_str(&text);
+            }
+            _ => {}
+        }
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        let _ = writeln!(self.out, "{line}");
+    }
+
+    /// A line about the run rather than about a task.
+    fn aside(&mut self, line: std::fmt::Arguments<'_>) {
+        self.line(format_args!("  {DIM}{line}{DIM:#}"));
+    }
+
+    fn warning(&mut self, text: &str) {
+        let colour = AnsiColor::Yellow.on_default();
+        self.line(format_args!("{colour}warning{colour:#}: {}", visible(text)));
     }
 
     fn wants(&self, result: &TaskResult) -> bool {
@@ -62,29 +145,66 @@ impl Plain {
         let heading = format!("{} {}", result.place, result.name);
         if self.heading != heading {
             let kind = if result.handler { "HANDLER" } else { "TASK" };
-            anstream::println!("\n{BOLD}{kind}{BOLD:#} {} {DIM}{}{DIM:#}", result.name, result.place);
+            let (name, place) = (visible(&result.name), visible(&result.place));
+            self.line(format_args!("\n{BOLD}{kind}{BOLD:#} {name} {DIM}{place}{DIM:#}"));
             self.heading = heading;
         }
         let colour = style(result.status);
-        let would = if self.check && result.status == Status::Changed {
-            "would change"
-        } else {
-            json::word(result.status)
+        let word = match result.status {
+            Status::Changed if self.check => "would change",
+            Status::Unknown => "decided at run time",
+            status => json::word(status),
         };
-        let item = result.item.as_ref().map(|item| format!(" {DIM}[{item}]{DIM:#}")).unwrap_or_default();
-        let message = result.message.as_ref().map(|text| indented(text)).unwrap_or_default();
-        anstream::println!("  {colour}{would}{colour:#} {host}{item}{message}");
+        let delegate = result.delegated.as_ref().map(|other| format!(" -> {other}")).unwrap_or_default();
+        let item =
+            result.item.as_ref().map(|item| format!(" {DIM}[{}]{DIM:#}", visible(item))).unwrap_or_default();
+        let message = result.message.as_ref().map(|text| indented(&visible(text))).unwrap_or_default();
+        self.line(format_args!("  {colour}{word}{colour:#} {host}{delegate}{item}{message}"));
         if let Some(hint) = &result.hint {
-            anstream::println!("    hint: {hint}");
+            self.line(format_args!("    hint: {}", visible(hint)));
         }
         if matches!(result.status, Status::Failed | Status::Rescued | Status::Ignored) {
-            failure(&result.result);
+            self.failure(&result.result);
         }
         for change in &result.diff {
-            anstream::print!("{}", diff::unified(change));
+            self.out.push_str(&diff::unified(change));
         }
-        if self.verbosity > 1 && !result.result.is_null() {
-            anstream::println!("    {DIM}{}{DIM:#}", debark_value::to_json_string(&result.result));
+        self.result(result);
+    }
+
+    /// What the module returned: on one line with `-v`, indented with `-vv`.
+    fn result(&mut self, result: &TaskResult) {
+        if self.verbosity == 0 || result.result.is_null() || says_something(result) {
+            return;
+        }
+        if self.verbosity == 1 {
+            let text = debark_value::to_json_string(&result.result);
+            return self.line(format_args!("    {DIM}{text}{DIM:#}"));
+        }
+        let text = format!("{:#}", debark_value::to_json(&result.result));
+        for line in text.lines() {
+            self.line(format_args!("    {DIM}{line}{DIM:#}"));
+        }
+    }
+
+    /// What a failed command printed.
+    fn failure(&mut self, result: &Value) {
+        for stream in ["stdout", "stderr"] {
+            let Some(text) =
+                result.get(stream).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
+            else {
+                continue;
+            };
+            let text = visible(text);
+            let lines: Vec<&str> = text.lines().collect();
+            let hidden = lines.len().saturating_sub(20);
+            self.line(format_args!("    {DIM}{stream}:{DIM:#}"));
+            if hidden > 0 {
+                self.line(format_args!("      {DIM}({hidden} lines more){DIM:#}"));
+            }
+            for line in lines.iter().skip(hidden) {
+                self.line(format_args!("      {line}"));
+            }
         }
     }
 
@@ -100,73 +220,28 @@ impl Plain {
                 self.task(host, result);
             }
             Event::Retry { name, left, .. } => {
-                anstream::println!("  {DIM}retry{DIM:#} {host}: {name} ({left} tries left)")
+                self.line(format_args!("  {DIM}retry{DIM:#} {host}: {} ({left} tries left)", visible(name)));
             }
             Event::Resumed { handlers } => {
-                anstream::println!(
+                let names = handlers.join(", ");
+                self.line(format_args!(
                     "  {host}: handlers that an earlier run left are run now: {}",
-                    handlers.join(", ")
-                );
+                    visible(&names)
+                ));
             }
-            Event::Warning(text) => warning(&format!("{host}: {text}")),
+            Event::Warning(text) => self.warning(&format!("{host}: {text}")),
+            Event::Notified { handlers } if self.verbosity > 1 => {
+                let names = handlers.join(", ");
+                self.aside(format_args!("{host}: notified: {}", visible(&names)));
+            }
+            Event::Included { what, .. } if self.verbosity > 1 => {
+                self.aside(format_args!("{host}: included: {}", visible(what)));
+            }
             Event::Stats { .. }
             | Event::Started { .. }
             | Event::Notified { .. }
             | Event::Vars(_)
             | Event::Included { .. } => {}
-        }
-    }
-
-    fn recap(&self, recap: &Recap) {
-        anstream::println!("\n{BOLD}RECAP{BOLD:#} {DIM}{:.2} s{DIM:#}", self.started.elapsed().as_secs_f64());
-        let width = recap.hosts.keys().map(|host| host.chars().count()).max().unwrap_or(0);
-        for (host, counts) in &recap.hosts {
-            let mut cells = Vec::new();
-            let changed = if self.check { "would change" } else { "changed" };
-            for (word, count, status) in [
-                ("ok", counts.ok, Status::Ok),
-                (changed, counts.changed, Status::Changed),
-                ("failed", counts.failed, Status::Failed),
-                ("unreachable", counts.unreachable, Status::Unreachable),
-                ("skipped", counts.skipped, Status::Skipped),
-                ("rescued", counts.rescued, Status::Rescued),
-                ("ignored", counts.ignored, Status::Ignored),
-                ("decided at run time", counts.unknown, Status::Unknown),
-            ] {
-                let always = matches!(word, "ok" | "changed" | "would change" | "failed");
-                if count > 0 {
-                    let colour = style(status);
-                    cells.push(format!("{colour}{word} {count}{colour:#}"));
-                } else if always {
-                    cells.push(format!("{DIM}{word} 0{DIM:#}"));
-                }
-            }
-            anstream::println!("  {host:width$}  {}", cells.join("  "));
-        }
-        for (host, handlers) in &recap.pending {
-            anstream::println!(
-                "  {host}: notified and not run, kept for the next run: {}",
-                handlers.join(", ")
-            );
-        }
-        for (host, task) in &recap.left_running {
-            anstream::println!(
-                "  {host}: was lost during '{task}', which ends on the host by itself; the next run waits for it"
-            );
-        }
-        let slow: Vec<_> =
-            recap.slowest.iter().filter(|slow| slow.took.as_millis() >= 1000 || self.verbosity > 0).collect();
-        if !slow.is_empty() {
-            anstream::println!("  {DIM}slowest:{DIM:#}");
-            for slow in slow {
-                anstream::println!(
-                    "    {DIM}{:>7.2} s{DIM:#}  {} {DIM}{} {}{DIM:#}",
-                    slow.took.as_secs_f64(),
-                    slow.name,
-                    slow.host,
-                    slow.place
-                );
-            }
         }
     }
 }
@@ -182,59 +257,5 @@ fn indented(text: &str) -> String {
         format!(":\n{}", text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n"))
     } else {
         format!(": {text}")
-    }
-}
-
-/// What a failed command printed.
-fn failure(result: &Value) {
-    for stream in ["stdout", "stderr"] {
-        let Some(text) = result.get(stream).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
-        else {
-            continue;
-        };
-        let lines: Vec<&str> = text.lines().collect();
-        let hidden = lines.len().saturating_sub(20);
-        anstream::println!("    {DIM}{stream}:{DIM:#}");
-        if hidden > 0 {
-            anstream::println!("      {DIM}({hidden} lines more){DIM:#}");
-        }
-        lines.iter().skip(hidden).for_each(|line| anstream::println!("      {line}"));
-    }
-}
-
-fn warning(text: &str) {
-    let colour = AnsiColor::Yellow.on_default();
-    anstream::println!("{colour}warning{colour:#}: {text}");
-}
-
-impl Monitor for Plain {
-    fn note(&mut self, note: &Note<'_>) {
-        match note {
-            Note::Play { name, hosts, .. } => {
-                self.heading.clear();
-                let hosts =
-                    if hosts.len() == 1 { "1 host".to_owned() } else { format!("{} hosts", hosts.len()) };
-                anstream::println!("\n{BOLD}PLAY{BOLD:#} {name} {DIM}{hosts}{DIM:#}");
-            }
-            Note::Batch { number, of, hosts } if *of > 1 => {
-                anstream::println!("\n{DIM}batch {number} of {of}: {}{DIM:#}", hosts.join(", "));
-            }
-            Note::Uploading { host, .. } if self.verbosity > 0 => {
-                anstream::println!("  {DIM}{host}: sending the agent{DIM:#}")
-            }
-            Note::Event { host, event } => self.event(host, event),
-            Note::Unreachable { host, problem, during } => {
-                let colour = style(Status::Unreachable);
-                let during = during.map(|task| format!(" (during '{task}')")).unwrap_or_default();
-                anstream::println!("\n{colour}unreachable{colour:#} {host}{during}: {}", problem.message);
-                if let Some(hint) = &problem.hint {
-                    anstream::println!("    hint: {hint}");
-                }
-            }
-            Note::Warning(text) => warning(text),
-            Note::Stopping(reason) => anstream::println!("\n{BOLD}stopping{BOLD:#}: {reason}"),
-            Note::Recap(recap) => self.recap(recap),
-            _ => {}
-        }
     }
 }

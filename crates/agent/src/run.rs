@@ -216,13 +216,12 @@ impl Running<'_> {
         if flow == Flow::Next && !self.check() {
             self.journal.borrow().set_pending(&self.handlers.borrow().key, &pending);
         }
+        let pending_handlers = if self.check() { Vec::new() } else { pending };
         match flow {
             Flow::Next | Flow::EndRole => PlayEnd::Done,
-            Flow::Failed => {
-                PlayEnd::Failed { pending_handlers: if self.check() { Vec::new() } else { pending } }
-            }
+            Flow::Failed => PlayEnd::Failed { pending_handlers },
             Flow::EndPlay => PlayEnd::Ended,
-            Flow::Stop => PlayEnd::Stopped,
+            Flow::Stop => PlayEnd::Stopped { pending_handlers },
         }
     }
 

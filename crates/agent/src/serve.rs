@@ -43,7 +43,11 @@ pub fn agent() {
             }
             Err(error) => {
                 link.event(debark_wire::Event::Warning(format!("agent: {error}")));
-                link.send(&FromAgent::PlayEnd { play: 0, end: PlayEnd::Stopped, cpu_us: 0 });
+                link.send(&FromAgent::PlayEnd {
+                    play: 0,
+                    end: PlayEnd::Stopped { pending_handlers: Vec::new() },
+                    cpu_us: 0,
+                });
             }
         }
         if link.is_lost() {

@@ -125,9 +125,16 @@ impl Running<'_> {
         if self.play.borrow().play.lockstep && self.gate(task.id).is_err() {
             return Flow::Stop;
         }
+        match self.step(&doing) {
+            Ok(true) => {}
+            Ok(false) => return self.passed_over(),
+            Err(flow) => return flow,
+        }
+        // Other hosts and the user took their time; that is not the task's.
+        doing.started = Instant::now();
         match self.once(&doing, &scope) {
             Ok(true) => {}
-            Ok(false) => return Flow::Next,
+            Ok(false) => return self.passed_over(),
             Err(flow) => return flow,
         }
         let done = match &task.looping {
@@ -178,6 +185,24 @@ impl Running<'_> {
             return Ok(None);
         }
         value.to_float().map(Some).map_err(|e| format!("`{keyword}` {e}"))
+    }
+
+    /// `--step`: whether the task is to run. What Ansible uses internally is not asked about.
+    fn step(&self, doing: &Doing) -> Result<bool, Flow> {
+        if !self.play.borrow().host.options.step || doing.task.action == "meta" {
+            return Ok(true);
+        }
+        let request = Request::Step { task: doing.task.id, name: doing.name.clone() };
+        match self.on.link.request(request) {
+            Ok(answer) => Ok(answer == Answer::Run),
+            Err(_) => Err(Flow::Stop),
+        }
+    }
+
+    /// A task that leaves no trace: no event, no register.
+    fn passed_over(&self) -> Flow {
+        self.on.link.finish();
+        Flow::Next
     }
 
     /// `run_once`: whether this host runs the task. Otherwise it takes over what the host got that did.

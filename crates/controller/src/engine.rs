@@ -1,17 +1,19 @@
 //! The loop that runs plays.
 
+mod sessions;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use debark_connect::{Incoming, Problem, ProblemKind};
+use debark_connect::Incoming;
 use debark_wire::{Answer, Event, FromAgent, PlayEnd, ToAgent};
 use indexmap::IndexMap;
 
 use crate::barrier::Barriers;
 use crate::batch::batches;
-use crate::delegate::{Delegations, unreachable};
+use crate::delegate::Delegations;
 use crate::event::{Monitor, Note};
 use crate::fetches::Fetches;
 use crate::hosts::{Host, Phase};
@@ -22,8 +24,6 @@ use crate::world::{Connector, PlaySpec, Settings, World};
 
 /// How often clocks are drawn and patience is looked at.
 const TICK: Duration = Duration::from_millis(100);
-/// How long agents may take to end once all is done.
-const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(crate) enum Input {
     From { host: Arc<str>, incoming: Incoming },
@@ -196,39 +196,6 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// Puts a host in line for a connection, unless it has one.
-    pub(crate) fn want(&mut self, name: &str) {
-        let waits = self.hosts.get(name).is_some_and(|host| host.phase == Phase::Waiting);
-        if waits && !self.wanted.iter().any(|wanted| wanted == name) {
-            self.wanted.push_back(name.to_owned());
-        }
-    }
-
-    /// Opens sessions as far as the forks allow.
-    pub(crate) fn connect(&mut self) {
-        loop {
-            let connecting =
-                self.hosts.values().filter(|host| matches!(host.phase, Phase::Connecting(_))).count();
-            if connecting >= self.settings.forks.max(1) {
-                return;
-            }
-            let Some(name) = self.wanted.pop_front() else { return };
-            let Some(host) = self.hosts.get_mut(&name) else { continue };
-            host.phase = Phase::Connecting(Instant::now());
-            let first = std::mem::take(&mut host.queued);
-            let (sender, label) = (self.sender.clone(), Arc::<str>::from(name.as_str()));
-            let tell = Box::new(move |incoming| {
-                // Without a receiver the run is over.
-                let _ = sender.send(Input::From { host: label.clone(), incoming });
-            });
-            self.monitor.note(&Note::Connecting { host: &name });
-            match self.connector.open(&name, first, tell) {
-                Ok(channel) => host.channel = Some(channel),
-                Err(problem) => self.lost(&name, Some(problem)),
-            }
-        }
-    }
-
     fn step(&mut self) {
         match self.receiver.recv_timeout(TICK) {
             Ok(input) => self.take(input),
@@ -256,10 +223,7 @@ impl<'a> Engine<'a> {
                 if self.outcome.interrupted == 1 {
                     self.stop("interrupted");
                 } else {
-                    self.hosts
-                        .values()
-                        .filter_map(|host| host.channel.as_ref())
-                        .for_each(|channel| channel.kill());
+                    self.abandon();
                 }
             }
         }
@@ -314,8 +278,16 @@ impl<'a> Engine<'a> {
         let Some(host) = self.hosts.get_mut(name) else { return };
         match &event {
             Event::Started { name, .. } => host.task = Some(name.clone()),
+            Event::Notified { handlers } => {
+                let new: Vec<String> =
+                    handlers.iter().filter(|handler| !host.notified.contains(handler)).cloned().collect();
+                host.notified.extend(new);
+            }
             Event::Task(result) => {
                 host.task = None;
+                if result.handler {
+                    host.notified.retain(|handler| *handler != result.name);
+                }
                 self.outcome.recap.task(name, result);
                 self.batch.barriers.passed(name, result.task);
                 self.release();
@@ -328,11 +300,14 @@ impl<'a> Engine<'a> {
 
     fn ended(&mut self, name: &str, end: PlayEnd) {
         let failed = matches!(end, PlayEnd::Failed { .. });
-        if let PlayEnd::Failed { pending_handlers } = end {
+        if failed {
             self.outcome.failed.insert(name.to_owned());
-            if !pending_handlers.is_empty() {
-                self.outcome.recap.pending.insert(name.to_owned(), pending_handlers);
-            }
+        }
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.notified.clear();
+        }
+        if let PlayEnd::Failed { pending_handlers } | PlayEnd::Stopped { pending_handlers } = end {
+            self.outcome.recap.left(name, None, pending_handlers);
         }
         self.monitor.note(&Note::HostDone { host: name, failed });
         self.leave(name, failed);
@@ -382,55 +357,6 @@ impl<'a> Engine<'a> {
         for name in std::mem::take(&mut self.wanted) {
             self.leave(&name, false);
         }
-    }
-
-    fn lost(&mut self, name: &str, problem: Option<Problem>) {
-        let Some(host) = self.hosts.get_mut(name) else { return };
-        host.phase = Phase::Over;
-        host.channel = None;
-        let (playing, during) = (host.playing, host.task.take());
-        self.stores.leave(name);
-        let problem = match problem {
-            Some(problem) => problem,
-            None if playing => Problem::new(ProblemKind::Lost, format!("the agent on {name} ended early")),
-            None => Problem::new(ProblemKind::Lost, format!("{name} is not there any more")),
-        };
-        for (asker, request) in self.delegations.leave(name) {
-            let outcome = unreachable(&format!("{name}: {problem}"));
-            self.answer(&asker, request, Ok(Answer::Outcome(Box::new(outcome))));
-        }
-        if playing {
-            self.monitor.note(&Note::Unreachable {
-                host: name,
-                problem: &problem,
-                during: during.as_deref(),
-            });
-            self.outcome.unreachable.insert(name.to_owned());
-            self.outcome.recap.hosts.entry(name.to_owned()).or_default().unreachable = 1;
-            if let Some(task) = during {
-                self.outcome.recap.left_running.insert(name.to_owned(), task);
-            }
-            self.leave(name, true);
-        }
-        self.connect();
-    }
-
-    /// Lets all agents end.
-    fn farewell(&mut self) {
-        for host in self.hosts.values_mut() {
-            host.send(&ToAgent::End);
-            if let Some(channel) = &host.channel {
-                channel.close();
-            }
-        }
-        let deadline = Instant::now() + FAREWELL;
-        while self.hosts.values().any(|host| host.channel.is_some()) && self.outcome.interrupted < 2 {
-            if Instant::now() > deadline {
-                break;
-            }
-            self.step();
-        }
-        self.hosts.values().filter_map(|host| host.channel.as_ref()).for_each(|channel| channel.kill());
     }
 }
 

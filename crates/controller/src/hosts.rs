@@ -33,6 +33,8 @@ pub(crate) struct Host {
     pub(crate) playing: bool,
     /// The task that runs, if it takes long enough to be announced.
     pub(crate) task: Option<String>,
+    /// Handlers that were notified and have not run.
+    pub(crate) notified: Vec<String>,
     /// Facts, registers and set_fact that it reported.
     pub(crate) known: Map,
 }
@@ -45,6 +47,7 @@ impl Default for Host {
             queued: Vec::new(),
             playing: false,
             task: None,
+            notified: Vec::new(),
             known: Map::new(),
         }
     }

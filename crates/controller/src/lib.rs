@@ -24,5 +24,5 @@ pub use engine::{Engine, Interrupt, Outcome};
 pub use event::{Monitor, Note};
 pub use fetches::Fetches;
 pub use recap::{Counts, Recap, Slow};
-pub use site::{Site, SiteOptions, ask, is_terminal};
+pub use site::{Site, SiteOptions, ask, cancel_questions, is_terminal, on_question};
 pub use world::{Channel, Connector, Content, PlaySpec, Settings, Ssh, World};

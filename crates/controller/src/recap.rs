@@ -78,6 +78,16 @@ pub struct Recap {
 }
 
 impl Recap {
+    /// A host did not come to the end: the task that still ran, and handlers that were notified and did not run.
+    pub(crate) fn left(&mut self, host: &str, running: Option<String>, pending: Vec<String>) {
+        if let Some(task) = running {
+            self.left_running.insert(host.to_owned(), task);
+        }
+        if !pending.is_empty() {
+            self.pending.insert(host.to_owned(), pending);
+        }
+    }
+
     pub(crate) fn task(&mut self, host: &str, result: &TaskResult) {
         self.hosts.entry(host.to_owned()).or_default().add(result.status);
         let took = Duration::from_micros(result.elapsed_us);

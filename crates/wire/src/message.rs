@@ -101,8 +101,11 @@ pub enum PlayEnd {
     },
     /// `meta: end_host`, `end_play` or `end_batch`.
     Ended,
-    /// It was told to stop.
-    Stopped,
+    /// It was told to stop. Handlers that were notified and not run are kept for the next run.
+    Stopped {
+        /// Handlers that were notified and not run.
+        pending_handlers: Vec<String>,
+    },
 }
 
 /// How a task, or one item of its loop, went.
@@ -387,6 +390,13 @@ pub enum Request {
         /// What.
         facts: Map,
     },
+    /// `--step`: may the task run? [`Answer::Run`], or [`Answer::Done`] if it is to be left out.
+    Step {
+        /// Task id.
+        task: u32,
+        /// Its rendered name.
+        name: String,
+    },
 }
 
 /// Where the numbering of a dynamic include starts: what the host has had so far in this play.
@@ -425,7 +435,7 @@ pub enum Answer {
         /// Whether the task failed.
         failed: bool,
     },
-    /// To [`Request::RunOnce`]: run it.
+    /// To [`Request::RunOnce`] and [`Request::Step`]: run it.
     Run,
     /// To [`Request::Delegate`].
     Outcome(Box<Outcome>),

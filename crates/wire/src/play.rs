@@ -96,12 +96,14 @@ pub struct RunOptions {
     pub run_id: String,
     /// Who runs it, for the journal.
     pub actor: String,
-    /// `--step` is not the agent's matter; `--force-handlers` is.
+    /// `--force-handlers`.
     pub force_handlers: bool,
     /// Tags that were asked for (`ansible_run_tags`).
     pub tags: Vec<String>,
     /// Tags that were left out (`ansible_skip_tags`).
     pub skip_tags: Vec<String>,
+    /// `--step`: the controller is asked before each task.
+    pub step: bool,
 }
 
 /// What facts to gather.

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc;
 
+use debark_connect::{Problem, ProblemKind};
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
 use debark_wire::{HostPlay, Invocation, MAGIC, Request, Status, TaskResult};
@@ -299,7 +300,7 @@ fn delegates_are_connected_to_and_answer() {
             let Ok(Answer::Outcome(outcome)) =
                 agent.ask(id, Request::Delegate { host: host.into(), invocation })
             else {
-                return PlayEnd::Stopped;
+                return PlayEnd::Stopped { pending_handlers: Vec::new() };
             };
             agent.log(&format!("{} {}", Value::from(outcome.result), outcome.unreachable));
         }
@@ -334,7 +335,7 @@ fn any_error_is_fatal_if_the_play_says_so() {
         }
         let answer = agent.ask(1, Request::Barrier { play: 0, task: 3 });
         agent.log(&answer.unwrap_err());
-        PlayEnd::Stopped
+        PlayEnd::Stopped { pending_handlers: Vec::new() }
     });
     world.spec.any_errors_fatal = true;
     let (_, log, _) = run(world);

@@ -127,6 +127,12 @@ impl World for Site {
                 let path = self.fetches(play, dir).allow(&dest)?;
                 sha1(&path).map(Answer::Value)
             }
+            // A host must not ask just because it wants to.
+            Request::Step { task, name } if self.options.run.step => {
+                let name = self.known_secrets().scrub(&name);
+                let runs = lock(&self.steps).may(play, task, &name, host)?;
+                Ok(if runs { Answer::Run } else { Answer::Done })
+            }
             other => Err(format!("this controller cannot answer a request of this kind ({})", word(&other))),
         }
     }
@@ -176,9 +182,11 @@ fn pause(prompt: Option<&str>, seconds: Option<u64>, echo: bool) -> Result<Answe
         return Ok(Answer::Value(Value::from("")));
     }
     let question = format!("{}: ", prompt.unwrap_or("press Enter to go on"));
-    terminal::ask(&question, echo)
-        .map(|typed| Answer::Value(Value::from(typed)))
-        .map_err(|error| error.to_string())
+    let typed = match seconds {
+        Some(seconds) => terminal::ask_for(&question, echo, std::time::Duration::from_secs(seconds)),
+        None => terminal::ask(&question, echo),
+    };
+    typed.map(|typed| Answer::Value(Value::from(typed))).map_err(|error| error.to_string())
 }
 
 /// SHA-1 of a file, in hex; null if it is not there.

@@ -4,6 +4,7 @@ mod answers;
 mod fetches;
 mod play;
 mod services;
+mod step;
 mod terminal;
 
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
 use debark_wire::RunOptions;
 
-pub use terminal::{ask, is_terminal};
+pub use terminal::{ask, cancel_questions, is_terminal, on_question};
 
 use crate::fetches::Fetches;
 pub(crate) use fetches::Quiet;
@@ -52,8 +53,12 @@ pub struct SiteOptions {
     pub user: Option<String>,
     /// `--private-key`.
     pub private_key: Option<String>,
+    /// Arguments for ssh, behind those of the inventory.
+    pub ssh_args: Option<String>,
     /// Seconds for connecting.
     pub timeout: u32,
+    /// `ansible_managed` of `ansible.cfg`, as a template.
+    pub managed: Option<String>,
     /// Variables of `-e`.
     pub extra_vars: Map,
 }
@@ -75,6 +80,8 @@ pub struct Site {
     prompted: Mutex<HashMap<u32, Map>>,
     /// Where hosts may write, by play.
     fetched: Mutex<HashMap<u32, Fetches>>,
+    /// `--step`.
+    steps: Mutex<step::Steps>,
 }
 
 /// A lookup's result as expressions take it: one result by itself, several as a list.
@@ -111,6 +118,7 @@ impl Site {
             known: Mutex::default(),
             prompted: Mutex::default(),
             fetched: Mutex::default(),
+            steps: Mutex::default(),
             compiler,
             plays,
             inventory,
@@ -145,6 +153,11 @@ impl Site {
         }
         *known = (counts, Arc::new(secrets));
         known.1.clone()
+    }
+
+    /// What the command line says.
+    pub fn options(&self) -> &SiteOptions {
+        &self.options
     }
 
     fn compiled(&self, index: u32) -> Result<&CompiledPlay, String> {
@@ -227,6 +240,7 @@ impl Site {
         };
         let mut args = words(connection.ssh_common_args)?;
         args.extend(words(connection.ssh_extra_args)?);
+        args.extend(words(self.options.ssh_args.clone())?);
         Ok(Target {
             name: host.to_owned(),
             local,

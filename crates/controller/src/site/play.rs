@@ -68,7 +68,7 @@ impl Site {
         self.prompt(index, compiled)?;
         let mut play = compiled.play.clone();
         play.index = index;
-        play.lockstep |= any_errors_fatal || max_fail_percentage.is_some();
+        play.lockstep |= any_errors_fatal || max_fail_percentage.is_some() || self.options.run.step;
         self.command_line_become(&mut play);
         let mut tasks = Tasks::default();
         play.tasks.iter().for_each(|node| tasks.add(node));
@@ -193,9 +193,14 @@ impl Site {
         let mut play_vars = compiled.vars.clone();
         play_vars.extend(lock(&self.prompted).get(&spec.index).cloned().unwrap_or_default());
         self.vars_files(compiled, &inventory, &mut play_vars, &magic)?;
+        lock(&self.steps).begin();
+        let mut inventory = Map::clone(&inventory);
+        if let Some(managed) = &self.options.managed {
+            inventory.entry("ansible_managed".into()).or_insert_with(|| managed.as_str().into());
+        }
         Ok(HostPlay {
             host: host.to_owned(),
-            inventory: Map::clone(&inventory),
+            inventory,
             play_vars,
             magic,
             restored: known.clone(),

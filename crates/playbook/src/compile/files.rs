@@ -391,37 +391,3 @@ fn names_in(path: &Path, wanted: impl Fn(&std::fs::DirEntry) -> bool) -> Vec<Str
         .map(|e| e.file_name().to_string_lossy().into_owned())
         .collect()
 }
-
-/// `ANSIBLE_ROLES_PATH`, else `roles_path` of `ansible.cfg`, else the usual places.
-pub(super) fn roles_path() -> Vec<PathBuf> {
-    if let Some(paths) = std::env::var_os("ANSIBLE_ROLES_PATH").filter(|paths| !paths.is_empty()) {
-        return std::env::split_paths(&paths).map(|path| expand_home(&path.to_string_lossy())).collect();
-    }
-    let named = std::env::var_os("ANSIBLE_CONFIG").map(PathBuf::from);
-    let configs = named
-        .into_iter()
-        .chain(["ansible.cfg", "~/.ansible.cfg", "/etc/ansible/ansible.cfg"].map(expand_home));
-    for config in configs {
-        let Ok(text) = std::fs::read_to_string(&config) else { continue };
-        // Only the first file that exists counts, as with Ansible.
-        let Some(paths) = roles_path_setting(&text) else { break };
-        let base = config.parent().unwrap_or(Path::new(""));
-        return paths.split(':').map(|path| base.join(expand_home(path.trim()))).collect();
-    }
-    ["~/.ansible/roles", "/usr/share/ansible/roles", "/etc/ansible/roles"].map(expand_home).to_vec()
-}
-
-fn roles_path_setting(text: &str) -> Option<&str> {
-    let mut in_defaults = false;
-    for line in text.lines().map(str::trim) {
-        if line.starts_with('[') {
-            in_defaults = line == "[defaults]";
-        } else if in_defaults
-            && let Some((key, value)) = line.split_once('=')
-            && key.trim() == "roles_path"
-        {
-            return Some(value.trim());
-        }
-    }
-    None
-}

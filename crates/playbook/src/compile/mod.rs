@@ -50,15 +50,14 @@ pub struct CompileOptions {
     pub start_at_task: Option<String>,
     /// `-e`.
     pub extra_vars: Map,
-    /// Where roles are looked for besides `roles/` beside the playbook: see [`roles_path`].
+    /// Where roles are looked for besides `roles/` beside the playbook: see [`roles_path`](crate::vars::config::roles_path).
     pub roles_path: Vec<PathBuf>,
     /// `--force-handlers`.
     pub force_handlers: bool,
-}
-
-/// The directories that `ANSIBLE_ROLES_PATH` or else `roles_path` in `ansible.cfg` names, or else the usual ones.
-pub fn roles_path() -> Vec<PathBuf> {
-    files::roles_path()
+    /// Facts are gathered only where a play says so.
+    pub gather_explicitly: bool,
+    /// For plays without one of their own.
+    pub strategy: Option<String>,
 }
 
 /// A compiled play and what the controller itself needs of it.

@@ -429,7 +429,9 @@ impl Ctx<'_> {
     }
 
     fn strategy(&mut self, node: &Node) -> Option<String> {
-        let text = self.one_of(node, "strategy", &["linear", "free", "host_pinned", "debug"])?;
+        let Some(text) = self.one_of(node, "strategy", &["linear", "free", "host_pinned", "debug"]) else {
+            return self.compiler.options.strategy.clone();
+        };
         Some(debark_modules::short_name(&text).to_owned())
     }
 
@@ -460,7 +462,8 @@ impl Ctx<'_> {
             tags.push("always".to_owned());
         }
         wire::Gather {
-            enabled: enabled.unwrap_or(true) && self.compiler.options.selection.selects(&tags),
+            enabled: enabled.unwrap_or(!self.compiler.options.gather_explicitly)
+                && self.compiler.options.selection.selects(&tags),
             subset,
             mentions: self.mentions.names(),
             fact_path: node.get("fact_path").and_then(|path| path.to_value().to_text().ok()),

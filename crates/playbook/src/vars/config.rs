@@ -1,15 +1,20 @@
-//! The parts of `ansible.cfg` that say where inventories and vault passwords are.
+//! `ansible.cfg`: which one counts, where inventories, roles and vault passwords are, and defaults of a run.
+
+mod settings;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::vault;
 
+pub use settings::Settings;
+
 /// An `ansible.cfg`.
 #[derive(Debug, Default)]
 pub struct Config {
-    dir: PathBuf,
-    values: HashMap<(String, String), String>,
+    path: PathBuf,
+    /// By section and key: the line, counted from 1, and the value.
+    values: HashMap<(String, String), (usize, String)>,
 }
 
 impl Config {
@@ -34,27 +39,63 @@ impl Config {
     pub fn load() -> Self {
         let Some(path) = Self::path() else { return Self::default() };
         let text = crate::source::read_bytes(&path, 1 << 20).unwrap_or_default();
-        let dir = path.parent().map(Path::to_owned).unwrap_or_default();
-        Self { dir, values: parse(&String::from_utf8_lossy(&text)) }
+        Self::of(path, &String::from_utf8_lossy(&text))
+    }
+
+    fn of(path: PathBuf, text: &str) -> Self {
+        Self { path, values: parse(text) }
+    }
+
+    /// Where a value is set: `file:line`, or the environment.
+    fn place(&self, section: &str, key: &str) -> String {
+        match self.values.get(&(section.to_owned(), key.to_owned())) {
+            Some((line, _)) => format!("{}:{line}", self.path.display()),
+            None => "the environment".to_owned(),
+        }
+    }
+
+    /// The keys of a section, in order.
+    fn keys(&self, section: &str) -> Vec<&str> {
+        let mut keys: Vec<(usize, &str)> = self
+            .values
+            .iter()
+            .filter(|((of, _), _)| of == section)
+            .map(|((_, key), (line, _))| (*line, key.as_str()))
+            .collect();
+        keys.sort_unstable();
+        keys.into_iter().map(|(_, key)| key).collect()
     }
 
     /// A value, or what the environment says instead.
     pub fn get(&self, env: &str, section: &str, key: &str) -> Option<String> {
-        let own = || self.values.get(&(section.to_owned(), key.to_owned())).cloned();
+        let own = || self.values.get(&(section.to_owned(), key.to_owned())).map(|(_, text)| text.clone());
         std::env::var(env).ok().or_else(own).filter(|text| !text.is_empty())
     }
 
     /// A path: relative to the file when it is from there, to the working directory when from the environment.
     fn located(&self, env: &str, text: &str) -> PathBuf {
-        let (text, home) = match (text.strip_prefix("~/"), std::env::var_os("HOME")) {
-            (Some(rest), Some(home)) => (rest, Some(PathBuf::from(home))),
-            _ => (text, None),
-        };
-        match home {
-            Some(home) => home.join(text),
-            None if std::env::var_os(env).is_some() => PathBuf::from(text),
-            None => self.dir.join(text),
+        let path = settings::expand(text);
+        let from_file = std::env::var_os(env).is_none();
+        match self.path.parent() {
+            Some(dir) if from_file => dir.join(path),
+            _ => path,
         }
+    }
+}
+
+/// The directories that `ANSIBLE_ROLES_PATH` or else `roles_path` in `ansible.cfg` names, or else the usual ones.
+pub fn roles_path() -> Vec<PathBuf> {
+    let config = Config::load();
+    match config.get("ANSIBLE_ROLES_PATH", "defaults", "roles_path") {
+        Some(text) => text
+            .split(':')
+            .map(str::trim)
+            .filter(|path| !path.is_empty())
+            .map(|path| config.located("ANSIBLE_ROLES_PATH", path))
+            .collect(),
+        None => ["~/.ansible/roles", "/usr/share/ansible/roles", "/etc/ansible/roles"]
+            .map(settings::expand)
+            .to_vec(),
     }
 }
 
@@ -111,15 +152,18 @@ pub fn vault_sources(ids: &[String], files: &[PathBuf], ask: bool) -> vault::Sou
     sources
 }
 
-fn parse(text: &str) -> HashMap<(String, String), String> {
+fn parse(text: &str) -> HashMap<(String, String), (usize, String)> {
     let mut values = HashMap::new();
     let mut section = String::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+    for (index, line) in text.lines().map(str::trim).enumerate() {
+        if line.starts_with(['#', ';']) {
+            continue;
+        }
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
             section = name.trim().to_owned();
         } else if let Some((key, value)) = line.split_once(['=', ':']) {
             let value = value.split(" ;").next().unwrap_or_default().trim();
-            values.insert((section.clone(), key.trim().to_lowercase()), value.to_owned());
+            values.insert((section.clone(), key.trim().to_lowercase()), (index + 1, value.to_owned()));
         }
     }
     values
@@ -133,7 +177,7 @@ mod tests {
     fn reads_sections() {
         let values =
             parse("[defaults]\n# c\ninventory = ./hosts ; here\n[privilege_escalation]\nbecome: true\n");
-        assert_eq!(values[&("defaults".into(), "inventory".into())], "./hosts");
-        assert_eq!(values[&("privilege_escalation".into(), "become".into())], "true");
+        assert_eq!(values[&("defaults".into(), "inventory".into())], (3, "./hosts".into()));
+        assert_eq!(values[&("privilege_escalation".into(), "become".into())], (5, "true".into()));
     }
 }

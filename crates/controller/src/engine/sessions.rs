@@ -1,0 +1,106 @@
+//! Sessions with hosts: opened as far as the forks allow, lost, and ended.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use debark_connect::{Problem, ProblemKind};
+use debark_wire::{Answer, ToAgent};
+
+use super::{Engine, Input};
+use crate::delegate::unreachable;
+use crate::event::Note;
+use crate::hosts::Phase;
+
+/// How long agents may take to end once all is done.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+impl Engine<'_> {
+    /// Puts a host in line for a connection, unless it has one.
+    pub(crate) fn want(&mut self, name: &str) {
+        let waits = self.hosts.get(name).is_some_and(|host| host.phase == Phase::Waiting);
+        if waits && !self.wanted.iter().any(|wanted| wanted == name) {
+            self.wanted.push_back(name.to_owned());
+        }
+    }
+
+    /// Opens sessions as far as the forks allow.
+    pub(crate) fn connect(&mut self) {
+        loop {
+            let connecting =
+                self.hosts.values().filter(|host| matches!(host.phase, Phase::Connecting(_))).count();
+            if connecting >= self.settings.forks.max(1) {
+                return;
+            }
+            let Some(name) = self.wanted.pop_front() else { return };
+            let Some(host) = self.hosts.get_mut(&name) else { continue };
+            host.phase = Phase::Connecting(Instant::now());
+            let first = std::mem::take(&mut host.queued);
+            let (sender, label) = (self.sender.clone(), Arc::<str>::from(name.as_str()));
+            let tell = Box::new(move |incoming| {
+                // Without a receiver the run is over.
+                let _ = sender.send(Input::From { host: label.clone(), incoming });
+            });
+            self.monitor.note(&Note::Connecting { host: &name });
+            match self.connector.open(&name, first, tell) {
+                Ok(channel) => host.channel = Some(channel),
+                Err(problem) => self.lost(&name, Some(problem)),
+            }
+        }
+    }
+
+    pub(super) fn lost(&mut self, name: &str, problem: Option<Problem>) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        host.phase = Phase::Over;
+        host.channel = None;
+        let (playing, during) = (host.playing, host.task.take());
+        let notified = std::mem::take(&mut host.notified);
+        self.stores.leave(name);
+        let problem = match problem {
+            Some(problem) => problem,
+            None if playing => Problem::new(ProblemKind::Lost, format!("the agent on {name} ended early")),
+            None => Problem::new(ProblemKind::Lost, format!("{name} is not there any more")),
+        };
+        for (asker, request) in self.delegations.leave(name) {
+            let outcome = unreachable(&format!("{name}: {problem}"));
+            self.answer(&asker, request, Ok(Answer::Outcome(Box::new(outcome))));
+        }
+        if playing {
+            self.monitor.note(&Note::Unreachable {
+                host: name,
+                problem: &problem,
+                during: during.as_deref(),
+            });
+            self.outcome.unreachable.insert(name.to_owned());
+            self.outcome.recap.hosts.entry(name.to_owned()).or_default().unreachable = 1;
+            self.outcome.recap.left(name, during, notified);
+            self.leave(name, true);
+        }
+        self.connect();
+    }
+
+    /// Lets all agents end.
+    pub(super) fn farewell(&mut self) {
+        for host in self.hosts.values_mut() {
+            host.send(&ToAgent::End);
+            if let Some(channel) = &host.channel {
+                channel.close();
+            }
+        }
+        let deadline = Instant::now() + FAREWELL;
+        while self.hosts.values().any(|host| host.channel.is_some()) && self.outcome.interrupted < 2 {
+            if Instant::now() > deadline {
+                break;
+            }
+            self.step();
+        }
+        self.hosts.values().filter_map(|host| host.channel.as_ref()).for_each(|channel| channel.kill());
+    }
+
+    /// Leaves all hosts to themselves: a task that runs ends there on its own.
+    pub(super) fn abandon(&mut self) {
+        for (name, host) in self.hosts.iter_mut().filter(|(_, host)| host.playing) {
+            self.outcome.recap.left(name, host.task.take(), std::mem::take(&mut host.notified));
+        }
+        self.hosts.values().filter_map(|host| host.channel.as_ref()).for_each(|channel| channel.kill());
+    }
+}

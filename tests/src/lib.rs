@@ -7,6 +7,7 @@
 // Fixtures fail by panicking, as the tests do that call them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod outcome;
 mod run;
 mod snapshot;
 
@@ -15,6 +16,7 @@ use std::process::Command;
 
 use debark_lab::{Host, Lab, Options};
 
+pub use outcome::{Outcome, Which};
 pub use run::{Run, TaskEvent};
 pub use snapshot::{Difference, Entry, Snapshot};
 

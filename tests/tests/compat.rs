@@ -2,15 +2,14 @@
 //!
 //! Each directory of `tests/compat/` is a playbook as its users write them, with what belongs to it. It is run by
 //! ansible-core against one lab host and by debark against another that began the same; then the two hosts' file
-//! systems, packages, units and accounts are compared. Also, with debark: check mode has predicted just the tasks
-//! that changed something, and a second run changes nothing.
+//! systems, packages, units and accounts are compared. Also, with debark: check mode has predicted of each task and item
+//! whether it changes something, and a second run changes nothing.
 //!
-//! `COMPAT=03 cargo test -p debark-e2e --test compat` runs one of them.
+//! `cargo nextest run -p debark-e2e --test compat c03` runs one of them; `KEEP=1` keeps what both printed.
 
 // Helpers outside of the test function fail by panicking, too.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -95,6 +94,7 @@ impl<'a> Side<'a> {
         self.arguments(&mut command);
         let output = command.output().unwrap();
         let said = [output.stdout, output.stderr].concat();
+        fs::write(self.home.join("said"), &said).unwrap();
         (!output.status.success()).then(|| String::from_utf8_lossy(&said).into_owned())
     }
 
@@ -102,7 +102,10 @@ impl<'a> Side<'a> {
         let mut command = debark(self.lab, &self.home);
         command.arg("run").args(flags);
         self.arguments(&mut command);
-        Run::of(&mut command)
+        let run = Run::of(&mut command);
+        let events: Vec<String> = run.events.iter().map(ToString::to_string).collect();
+        fs::write(self.home.join(format!("run{}.jsonl", flags.concat())), events.join("\n")).unwrap();
+        run
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -141,19 +144,9 @@ fn compare(lab: &Lab, playbook: &Path, home: &Path) -> Vec<String> {
             complaints.push(format!("the {what} failed: {}", one.said()));
         }
     }
-    let unknown: BTreeSet<String> = check.names("unknown");
-    let known =
-        |names: BTreeSet<String>| -> BTreeSet<String> { names.difference(&unknown).cloned().collect() };
-    let (predicted, changed) = (known(check.names("changed")), known(run.names("changed")));
-    if predicted != changed {
-        let only = |one: &BTreeSet<String>, two: &BTreeSet<String>| {
-            one.difference(two).cloned().collect::<Vec<_>>().join(", ")
-        };
-        complaints.push(format!(
-            "check mode is wrong: predicted only: [{}]; changed only: [{}]",
-            only(&predicted, &changed),
-            only(&changed, &predicted)
-        ));
+    let wrong = check.mispredicted(&run);
+    if !wrong.is_empty() {
+        complaints.push(format!("check mode is wrong:\n  {}", wrong.join("\n  ")));
     }
     let (left, right) = (theirs.snapshot(), ours.snapshot());
     if left.differences(&before).is_empty() {
@@ -170,7 +163,9 @@ fn compare(lab: &Lab, playbook: &Path, home: &Path) -> Vec<String> {
 
     let again = ours.debark(&[]);
     if !again.status.success() || again.recap(NAME, "changed") != Some(0) {
-        complaints.push(format!("the second run was not idle: {}", again.said()));
+        let busy = again.outcomes().into_iter().filter(|(_, outcome)| outcome.status == "changed");
+        let busy: Vec<String> = busy.map(|(which, outcome)| format!("{which} {:?}", outcome.task)).collect();
+        complaints.push(format!("the second run was not idle: {}\n{}", busy.join("\n"), again.said()));
     }
     complaints
 }
@@ -194,42 +189,66 @@ fn outputs(dir: &Path) -> Vec<(String, String)> {
     found
 }
 
-#[test]
-fn playbooks_leave_a_host_as_ansible_does() {
+/// Runs one playbook under both and fails with what differs.
+fn alike(playbook: &str) {
     let peers = workspace().join("scripts/setup-peers");
-    let status = Command::new(&peers).status().unwrap_or_else(|err| panic!("{}: {err}", peers.display()));
-    assert!(status.success(), "{}: {status}", peers.display());
-
-    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat");
-    let wanted = std::env::var("COMPAT").unwrap_or_default();
-    let mut playbooks: Vec<PathBuf> =
-        fs::read_dir(&all).unwrap().flatten().map(|entry| entry.path()).collect();
-    playbooks.retain(|path| path.file_name().unwrap().to_string_lossy().starts_with(&wanted));
-    playbooks.sort();
-    assert!(!playbooks.is_empty() && (!wanted.is_empty() || playbooks.len() >= 10), "{}", all.display());
+    let output = Command::new(&peers).output().unwrap_or_else(|err| panic!("{}: {err}", peers.display()));
+    assert!(output.status.success(), "{}: {}", peers.display(), String::from_utf8_lossy(&output.stderr));
 
     // python3-apt too: ansible's apt module would install it first, on its host only.
-    let lab = lab("compat", 2, &["python3", "python3-apt"]);
-    let home = tempfile::Builder::new().prefix("debark-compat-").tempdir().unwrap();
-    let mut failed = Vec::new();
-    for playbook in &playbooks {
-        let name = playbook.file_name().unwrap().to_string_lossy().into_owned();
-        let started = std::time::Instant::now();
-        let complaints = compare(&lab, playbook, &home.path().join(&name));
-        let open = OPEN.iter().find(|(playbook, _)| *playbook == name);
-        let verdict = match (complaints.is_empty(), open) {
-            (true, None) => "alike".to_owned(),
-            (true, Some(_)) => "alike now: strike it off the open ones".to_owned(),
-            (false, None) => "DIFFERS".to_owned(),
-            (false, Some((_, why))) => format!("differs as is known: {why}"),
-        };
-        println!("{name}: {verdict} ({:.1} s)", started.elapsed().as_secs_f64());
-        for complaint in &complaints {
-            println!("{}\n", complaint.trim_end());
-        }
-        if !complaints.is_empty() && open.is_none() {
-            failed.push(name);
-        }
+    let lab = lab(&format!("c{}", &playbook[..2]), 2, &["python3", "python3-apt"]);
+    let keep = std::env::var_os("KEEP").is_some();
+    let home = tempfile::Builder::new().prefix("debark-compat-").disable_cleanup(keep).tempdir().unwrap();
+    if keep {
+        println!("kept in {}", home.path().display());
     }
-    assert!(failed.is_empty(), "different under debark: {}", failed.join(", "));
+    let complaints = compare(&lab, &playbooks().join(playbook), home.path());
+    let open = OPEN.iter().find(|(name, _)| *name == playbook);
+    match (complaints.is_empty(), open) {
+        (true, None) => return,
+        (true, Some(_)) => println!("alike now: strike it off the open ones"),
+        (false, _) => println!("{playbook} differs:\n\n{}", complaints.join("\n\n")),
+    }
+    assert!(open.is_some(), "{playbook} differs under debark");
+}
+
+fn playbooks() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat")
+}
+
+/// A test for each directory, so that each is run and told on its own.
+macro_rules! playbooks {
+    ($($name:ident: $dir:literal,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                alike($dir);
+            }
+        )*
+
+        #[test]
+        fn every_playbook_has_its_test() {
+            let mut found: Vec<String> = fs::read_dir(playbooks())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            found.sort();
+            assert_eq!(found, [$($dir),*]);
+        }
+    };
+}
+
+playbooks! {
+    c01_webserver: "01-webserver",
+    c02_users: "02-users",
+    c03_edits: "03-edits",
+    c04_files: "04-files",
+    c05_blocks: "05-blocks",
+    c06_data: "06-data",
+    c07_service: "07-service",
+    c08_system: "08-system",
+    c09_vault: "09-vault",
+    c10_deploy: "10-deploy",
+    c11_packages: "11-packages",
+    c12_baseline: "12-baseline",
 }

@@ -7,6 +7,7 @@ use debark_modules::facts::{FACT_PATH, Family, families_for, families_of, gather
 use debark_wire::Gather;
 
 use crate::run::{Flow, Running};
+use debark_value::Order;
 
 impl Running<'_> {
     /// Gathers what the play needs.
@@ -46,7 +47,7 @@ fn families(wanted: &Gather) -> Result<Vec<Family>, String> {
         return families_of(&wanted.subset).map_err(|failure| failure.msg);
     };
     let mut families: Vec<Family> = mentions.iter().filter_map(|name| families_for(name)).collect();
-    families.sort_unstable();
+    families.order();
     families.dedup();
     Ok(families)
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::openpgp::{self, Key};
 use crate::param::{NO_RULES, Rules};
 use crate::{Diff, Failure, Host, Map, Plan, Value, choices, deb822_repository, map, params, textfile};
+use debark_value::Order;
 
 choices! {
     /// What should hold.
@@ -148,7 +149,7 @@ fn files(keyring: Option<&Path>) -> Result<Vec<(PathBuf, Vec<Key>)>, Failure> {
             let mut parts: Vec<PathBuf> = parts
                 .filter(|path| path.extension().is_some_and(|end| end == "gpg" || end == "asc"))
                 .collect();
-            parts.sort();
+            parts.order();
             [PathBuf::from(MAIN)].into_iter().chain(parts).collect()
         }
     };

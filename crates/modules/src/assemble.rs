@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use debark_value::Order;
 use debark_value::map;
 
 use crate::atomic::{need_parent, read_limited};
@@ -91,7 +92,7 @@ fn here(dir: &Path, wanted: Wanted<'_>, joined: &mut Joined) -> Result<(), Failu
     for entry in std::fs::read_dir(dir).map_err(|e| Failure::io("cannot list", dir, e))? {
         names.push(entry.map_err(|e| Failure::io("cannot list", dir, e))?.file_name());
     }
-    names.sort();
+    names.order();
     for name in names {
         let path = dir.join(&name);
         if wanted(&name.to_string_lossy())? && path.is_file() {
@@ -108,7 +109,7 @@ fn there(host: &Host, src: &str, wanted: Wanted<'_>, joined: &mut Joined) -> Res
     }
     let mut fragments: Vec<_> =
         tree.entries.iter().filter(|entry| entry.path.components().count() == 1).collect();
-    fragments.sort_by(|a, b| a.path.cmp(&b.path));
+    fragments.order_by(|a, b| a.path.cmp(&b.path));
     for entry in fragments {
         if !wanted(&entry.path.to_string_lossy())? {
             continue;

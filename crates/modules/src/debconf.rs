@@ -5,6 +5,7 @@
 use crate::exec::Cmd;
 use crate::param::{NO_RULES, Rules};
 use crate::{Diff, Failure, Host, Map, Plan, Value, map, params};
+use debark_value::Order;
 
 params! {
     /// Answers a package's questions before it asks them.
@@ -91,7 +92,7 @@ fn parse(text: &str) -> Vec<(String, String)> {
 
 fn items(list: &str) -> Vec<String> {
     let mut items: Vec<String> = list.split(',').map(|item| item.trim().to_owned()).collect();
-    items.sort();
+    items.order();
     items
 }
 

@@ -11,6 +11,7 @@ use std::path::Path;
 use memchr::{memchr, memmem};
 
 use crate::{Failure, Host};
+use debark_value::Order;
 
 pub mod version;
 
@@ -165,7 +166,7 @@ impl Database {
                 path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit))
             })
             .collect();
-        updates.sort();
+        updates.order();
         for path in &updates {
             bytes.extend_from_slice(b"\n\n");
             bytes.extend(std::fs::read(path).map_err(|e| Failure::io("cannot read", path, e))?);
@@ -188,7 +189,7 @@ impl Database {
         let mut stanzas = scan(&text);
         let part = |span: &Span| text.get(span.start as usize..span.end as usize).unwrap_or_default();
         // Stable: of two stanzas for one package the later comes last, and wins.
-        stanzas.sort_by(|a, b| (part(&a.name), part(&a.arch)).cmp(&(part(&b.name), part(&b.arch))));
+        stanzas.order_by(|a, b| (part(&a.name), part(&a.arch)).cmp(&(part(&b.name), part(&b.arch))));
         stanzas.dedup_by(|later, earlier| {
             let same = part(&later.name) == part(&earlier.name) && part(&later.arch) == part(&earlier.arch);
             if same {

@@ -1,5 +1,6 @@
 //! Shell patterns as Python's `fnmatch` and `glob` read them: `*`, `?`, `[abc]`, `[!abc]`, no escapes.
 
+use debark_value::Order;
 use std::path::{Path, PathBuf};
 
 /// Whether the text has a character that makes it a pattern.
@@ -106,7 +107,7 @@ pub fn glob(pattern: &Path) -> Vec<PathBuf> {
             .collect();
     }
     found.retain(|path| path.symlink_metadata().is_ok());
-    found.sort();
+    found.order();
     found
 }
 

@@ -6,6 +6,7 @@ use crate::edit::{Edit, Owner};
 use crate::exec::Cmd;
 use crate::param::NO_RULES;
 use crate::{Diff, Failure, Host, Plan, choices, map, params};
+use debark_value::Order;
 
 choices! {
     /// Whether the module should be loaded.
@@ -65,7 +66,7 @@ fn configs(dir: &str) -> Result<Vec<Edit>, Failure> {
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|end| end == "conf") && path.is_file())
         .collect();
-    paths.sort();
+    paths.order();
     paths.iter().map(|path| Edit::read(path)).collect()
 }
 

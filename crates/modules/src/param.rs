@@ -73,19 +73,7 @@ impl Kind {
             },
             Self::Raw => Ok(()),
             Self::Mode => crate::mode::Mode::parse(value).map(drop),
-            Self::Choice(words) => {
-                let given = value.to_text().map_err(text)?;
-                // YAML reads `state: no`/`yes` as booleans; Ansible maps them back onto choices.
-                let as_bool = |word: &&&str| {
-                    matches!(value, Value::Bool(_))
-                        && Value::from(**word).to_bool().ok() == value.to_bool().ok()
-                };
-                if words.contains(&given.as_str()) || words.iter().any(|w| as_bool(&w)) {
-                    Ok(())
-                } else {
-                    Err(format!("must be one of {}, got {given:?}", words.join(", ")))
-                }
-            }
+            Self::Choice(words) => choice(words, value).map(drop),
         }
     }
 }
@@ -232,6 +220,22 @@ pub trait Param: Sized {
     }
 }
 
+/// Which of the words a value is, as an index.
+///
+/// # Errors
+/// None of them.
+pub fn choice(words: &[&str], value: &Value) -> Result<usize, String> {
+    let given = value.to_text().map_err(|error| error.to_string())?;
+    let as_bool = |word: &str| Value::from(word).to_bool().ok() == value.to_bool().ok();
+    let exact = words.iter().position(|word| *word == given);
+    // YAML reads `state: no`/`yes` as booleans; Ansible maps them back onto choices.
+    let found = exact.or_else(|| match value {
+        Value::Bool(_) => words.iter().position(|word| as_bool(word)),
+        _ => None,
+    });
+    found.ok_or_else(|| format!("must be one of {}, got {given:?}", words.join(", ")))
+}
+
 /// Reads one parameter from normalised arguments.
 ///
 /// # Errors
@@ -240,12 +244,21 @@ pub trait Param: Sized {
 #[inline(never)]
 pub fn take<T: Param>(spec: &Spec, args: &Map, name: &str, default: Option<T>) -> Result<T, Failure> {
     match args.get(name) {
-        Some(value) => T::from_value(value)
-            .map_err(|why| Failure::new(format!("{}: parameter `{name}` {why}", spec.name))),
-        None => default
-            .or_else(T::absent)
-            .ok_or_else(|| Failure::new(format!("{} needs the parameter `{name}`", spec.name))),
+        Some(value) => T::from_value(value).map_err(|why| wrong(spec, name, &why)),
+        None => default.or_else(T::absent).ok_or_else(|| missing(spec, name)),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn wrong(spec: &Spec, name: &str, why: &str) -> Failure {
+    Failure::new(format!("{}: parameter `{name}` {why}", spec.name))
+}
+
+#[cold]
+#[inline(never)]
+fn missing(spec: &Spec, name: &str) -> Failure {
+    Failure::new(format!("{} needs the parameter `{name}`", spec.name))
 }
 
 impl Param for String {
@@ -487,16 +500,10 @@ macro_rules! choices {
         impl $crate::param::Param for $name {
             const KIND: $crate::param::Kind = $crate::param::Kind::Choice(&[$($word),*]);
             fn from_value(value: &$crate::Value) -> Result<Self, String> {
-                Self::KIND.check(value)?;
-                $( if value.as_str() == Some($word) { return Ok(Self::$variant); } )*
-                $( if matches!(value, $crate::Value::Bool(_)) && $crate::Value::from($word).to_bool().ok() == value.to_bool().ok() {
-                    return Ok(Self::$variant);
-                } )*
-                let text = value.to_text().map_err(|e| e.to_string())?;
-                match text.as_str() {
-                    $( $word => Ok(Self::$variant), )*
-                    other => Err(format!("must be one of {}, got {other:?}", [$($word),*].join(", "))),
-                }
+                const WORDS: &[&str] = &[$($word),*];
+                const VARIANTS: &[$name] = &[$($name::$variant),*];
+                // One as long as the other.
+                $crate::param::choice(WORDS, value).map(|index| VARIANTS[index])
             }
         }
 

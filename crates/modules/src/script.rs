@@ -9,6 +9,7 @@ use crate::exec::Cmd;
 use crate::param::{NO_RULES, Rules};
 use crate::upstream::{EntryKind, Search};
 use crate::{Failure, Host, Map, Plan, Value, map, params, shlex};
+use debark_value::Order;
 
 params! {
     /// Sends a script to the host and runs it there.
@@ -154,7 +155,7 @@ fn temp_dirs() -> impl Iterator<Item = PathBuf> {
     let mut dirs: Vec<PathBuf> = std::env::var_os("TMPDIR").map(PathBuf::from).into_iter().collect();
     dirs.extend(["/tmp", "/var/tmp", "/run", "/dev/shm"].map(PathBuf::from));
     dirs.retain(|dir| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok());
-    dirs.sort_by_key(|dir| !may_execute(dir));
+    dirs.order_by(|a, b| may_execute(b).cmp(&may_execute(a)));
     dirs.into_iter()
 }
 

@@ -7,6 +7,7 @@ use crate::exec::Cmd;
 use crate::param::{NO_RULES, Rules};
 use crate::systemd::{self, State, sysv_enabled, sysv_script};
 use crate::{Diff, Failure, Host, Map, Plan, Value, map, params, units};
+use debark_value::Order;
 
 params! {
     /// Starts, stops and enables services.
@@ -130,7 +131,7 @@ pub(crate) fn scripts() -> Vec<String> {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| !name.contains('.') && name != "README")
         .collect();
-    names.sort();
+    names.order();
     names
 }
 

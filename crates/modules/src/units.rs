@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::exec::Cmd;
 use crate::{Failure, Host, Map, Value};
+use debark_value::Order;
 
 /// The manager that is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -129,7 +130,7 @@ pub fn unit(host: &Host, scope: Scope, name: &str) -> Result<Rc<Unit>, Failure> 
     let mut names = vec![name.clone()];
     if scope == Scope::System {
         names.extend(known.announced.take());
-        names.sort();
+        names.order();
         names.dedup();
         names.retain(|name| !known.units.borrow().contains_key(&(scope, name.clone())));
     }

@@ -10,6 +10,7 @@
 mod coerce;
 mod depth;
 mod json;
+mod order;
 pub mod secrets;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use coerce::Coercion;
 pub use json::{from_json, to_json, to_json_string};
+pub use order::Order;
 
 /// An ordered map with text keys: YAML mappings, Ansible dictionaries, module results.
 pub type Map = indexmap::IndexMap<Arc<str>, Value>;

@@ -4,6 +4,7 @@
 //! [`Secrets`] and scrubbed from every output, however they got there: also where they were encoded as base64,
 //! JSON, a URL or a shell word.
 
+use crate::Order;
 use crate::{Map, Value};
 
 /// What a secret is replaced by.
@@ -35,7 +36,7 @@ impl Secrets {
             }
         }
         // Longest first: a secret that contains another must go whole.
-        self.needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+        self.needles.order_by(|a, b| b.len().cmp(&a.len()));
         self.needles.dedup();
     }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use debark_value::Order;
 use debark_value::Value;
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
@@ -93,7 +94,7 @@ impl Json {
                 out.push('{');
                 let mut entries: Vec<_> = map.iter().collect();
                 if self.sort {
-                    entries.sort_by_key(|(key, _)| *key);
+                    entries.order_by(|a, b| a.0.cmp(b.0));
                 }
                 for (index, (key, item)) in entries.into_iter().enumerate() {
                     out.push_str(if index > 0 { &self.item } else { "" });

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use debark_value::Order;
 use debark_value::Value;
 
 use super::{Filter, select, strict, tolerant};
@@ -102,7 +103,7 @@ pub(super) fn fold(value: &Value, case_sensitive: bool) -> Value {
 /// Sorts, stable, and reports the first pair that has no order.
 fn sort_with<T>(items: &mut [T], reverse: bool, mut compare: impl FnMut(&T, &T) -> Res<Ordering>) -> Res<()> {
     let mut failed = None;
-    items.sort_by(|a, b| {
+    items.order_by(|a, b| {
         let order = compare(a, b).unwrap_or_else(|error| {
             failed.get_or_insert(error);
             Ordering::Equal

@@ -1,5 +1,6 @@
 //! `to_yaml` and `to_nice_yaml`: what PyYAML's emitter writes.
 
+use debark_value::Order;
 use debark_value::Value;
 
 use super::{Filter, strict};
@@ -230,7 +231,7 @@ impl Emitter {
     fn entries<'v>(&self, map: &'v debark_value::Map) -> Vec<(&'v str, &'v Value)> {
         let mut entries: Vec<(&str, &Value)> = map.iter().map(|(key, value)| (&**key, value)).collect();
         if self.sort {
-            entries.sort_by_key(|(key, _)| *key);
+            entries.order_by(|a, b| a.0.cmp(b.0));
         }
         entries
     }

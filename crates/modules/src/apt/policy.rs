@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::get;
 use crate::exec::Cmd;
 use crate::{Failure, Host};
+use debark_value::Order;
 
 /// What apt knows of one package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(super) fn ask(
         let answers = known.answers.borrow();
         let mut open: Vec<&str> =
             names.iter().copied().filter(|name| !answers.contains_key(&key(name))).collect();
-        open.sort_unstable();
+        open.order();
         open.dedup();
         open
     };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Params, get};
 use crate::{Diff, Failure, Host};
+use debark_value::Order;
 
 /// One package that would change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub(super) fn diff(steps: &[Step]) -> Vec<Diff> {
         return Vec::new();
     }
     let mut sorted: Vec<&Step> = steps.iter().collect();
-    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    sorted.order_by(|a, b| a.name.cmp(&b.name));
     let text = |version: &dyn Fn(&Step) -> Option<String>| {
         let lines = sorted.iter().filter_map(|step| Some(format!("{} {}\n", step.name, version(step)?)));
         lines.collect::<String>()

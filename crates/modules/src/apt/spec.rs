@@ -8,6 +8,7 @@ use super::policy::{self, Policy};
 use super::{Params, State, get};
 use crate::dpkg::{self, Database, version};
 use crate::{Failure, Host, fnmatch};
+use debark_value::Order;
 
 /// How the version is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,7 +205,7 @@ fn expand(
                 .hint(get::suggestion(pattern.trim_end_matches('*'), host)));
         }
         if let Some(found) = all.get_mut(before..) {
-            found.sort();
+            found.order();
         }
     }
     Ok(all)

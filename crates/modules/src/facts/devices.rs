@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{names, text};
 use crate::{Map, Value, map};
+use debark_value::Order;
 
 type Links = Vec<(&'static str, BTreeMap<String, Vec<String>>)>;
 
@@ -36,7 +37,7 @@ fn links_in(dir: &str) -> BTreeMap<String, Vec<String>> {
             links.entry(name.to_owned()).or_default().push(entry);
         }
     }
-    links.values_mut().for_each(|list| list.sort());
+    links.values_mut().for_each(|list| list.order());
     links
 }
 
@@ -48,7 +49,7 @@ fn owners() -> BTreeMap<String, Vec<String>> {
             owners.entry(below).or_default().push(device.clone());
         }
     }
-    owners.values_mut().for_each(|list| list.sort());
+    owners.values_mut().for_each(|list| list.order());
     owners
 }
 

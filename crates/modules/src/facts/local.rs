@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::names;
 use crate::exec::Cmd;
 use crate::{Host, Map, Value};
+use debark_value::Order;
 
 pub(super) fn local(map: &mut Map, host: &Host, dir: &Path) {
     let mut files: Vec<String> =
         names(dir).into_iter().filter(|n| n.ends_with(".fact") && !n.starts_with('.')).collect();
-    files.sort();
+    files.order();
     let facts = files.iter().map(|file| (file.replace(".fact", "").into(), fact(&dir.join(file), host)));
     map.insert("local".into(), facts.collect::<Map>().into());
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{BodyFormat, Params, Request, Value};
 use crate::Failure;
 use crate::http::url::form_encode;
+use debark_value::Order;
 
 /// Writes the body and says what it is.
 pub(super) fn fill(p: &Params, request: &mut Request) -> Result<(), Failure> {
@@ -73,7 +74,7 @@ fn boundary() -> Result<String, Failure> {
 /// RFC 7578. Fields are sorted by name, as Ansible writes them.
 fn multipart(fields: &crate::Map, boundary: &str) -> Result<Vec<u8>, Failure> {
     let mut names: Vec<_> = fields.iter().collect();
-    names.sort_by(|a, b| a.0.cmp(b.0));
+    names.order_by(|a, b| a.0.cmp(b.0));
     let mut body = Vec::new();
     let quoted = |text: &str| text.replace(['"', '\r', '\n'], "_");
     for (name, value) in names {

@@ -190,7 +190,10 @@ mod tests {
             lines,
             ["  h1    1:05  packages", "  h2   5.2 s  connecting", "  1:05  0 of 2 hosts done"]
         );
-        board.note(&Note::HostDone { host: "h1", failed: false }, after(start, 66_000));
+        board.note(
+            &Note::HostDone { host: "h1", failed: false, cost: Default::default() },
+            after(start, 66_000),
+        );
         let lines = board.lines(80, 24, after(start, 66_000));
         assert_eq!(lines, ["  h2   6.0 s  connecting", "  1:06  1 of 2 hosts done"]);
     }
@@ -215,7 +218,7 @@ mod tests {
         for number in 31..=45 {
             board.note(&Note::Connecting { host: &format!("h{number}") }, after(start, 6_000));
         }
-        board.note(&Note::HostDone { host: "h46", failed: false }, start);
+        board.note(&Note::HostDone { host: "h46", failed: false, cost: Default::default() }, start);
         let lines = board.lines(80, 40, after(start, 10_000));
         assert_eq!(lines.len(), 11);
         assert!(lines[0].starts_with("  h21") && lines[9].starts_with("  h30"), "{lines:#?}");

@@ -33,7 +33,10 @@ fn line(note: &Note<'_>) -> Option<Value> {
         Note::Unreachable { host, problem, during } => json!({
             "event": "unreachable", "host": host, "message": problem.message, "hint": problem.hint, "during": during,
         }),
-        Note::HostDone { host, failed } => json!({"event": "host_done", "host": host, "failed": failed}),
+        Note::HostDone { host, failed, cost } => json!({
+            "event": "host_done", "host": host, "failed": failed,
+            "seconds": cost.wall_us as f64 / 1e6, "cpu_seconds": cost.cpu_us as f64 / 1e6,
+        }),
         Note::Warning(text) => json!({"event": "warning", "message": text}),
         Note::Stopping(reason) => json!({"event": "stopping", "reason": reason}),
         Note::Recap(recap) => json!({

@@ -80,9 +80,12 @@ impl Plain {
                 let after = self.started.elapsed().as_secs_f64();
                 self.aside(format_args!("{host}: connected after {after:.2} s"));
             }
-            Note::HostDone { host, failed } if self.verbosity > 1 => {
+            Note::HostDone { host, failed, cost } if self.verbosity > 1 => {
                 let how = if *failed { "has failed" } else { "is done" };
-                self.aside(format_args!("{host}: {how}"));
+                let (wall, cpu) = (cost.wall_us as f64 / 1e6, cost.cpu_us as f64 / 1e6);
+                self.aside(format_args!(
+                    "{host}: {how}, {wall:.2} s after the agent began, {cpu:.2} s of CPU"
+                ));
             }
             Note::Event { host, event } => self.event(host, event),
             Note::Unreachable { host, problem, during } => {

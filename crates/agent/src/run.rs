@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use debark_expr::{Engine, Scope};
 use debark_modules::Host;
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
-use debark_wire::{Block, Event, FromAgent, HostPlay, Node, Play, PlayEnd, Task};
+use debark_wire::{Block, Cost, Event, FromAgent, HostPlay, Node, Play, PlayEnd, Task};
 
 use crate::context::Context;
 use crate::handlers::Handlers;
@@ -57,6 +58,7 @@ pub struct Interpreter {
     pub secrets: RefCell<Secrets>,
     /// Who this process is.
     pub user: String,
+    began: Instant,
 }
 
 /// A play while it runs.
@@ -90,6 +92,7 @@ impl Interpreter {
             engine: Engine::new(services.clone()),
             host: Host::new(remote.clone()),
             user: current_user(),
+            began: Instant::now(),
             workers: RefCell::default(),
             state: RefCell::default(),
             secrets: RefCell::default(),
@@ -145,8 +148,11 @@ impl Interpreter {
         // A play's own vars reach the agent merged per host; as a block's they would outrank the role's.
         let end = running.whole(&tasks, &Rc::new(context), force);
         self.link.finish();
-        let cpu_us = cpu_time();
-        self.link.send(&FromAgent::PlayEnd { play: index, end, cpu_us });
+        let cost = Cost {
+            cpu_us: cpu_time(),
+            wall_us: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        };
+        self.link.send(&FromAgent::PlayEnd { play: index, end, cost });
         self.link.flush();
     }
 
@@ -186,14 +192,17 @@ fn current_user() -> String {
     debark_modules::accounts::user_by_id(uid).map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-/// CPU time of this process and its ended children, in microseconds (getrusage(2) by way of /proc/self/stat).
+/// CPU time of this process and its ended children, in microseconds. Children are counted in ticks of 10 ms (`cutime`
+/// and `cstime` of proc(5)), as getrusage(2) cannot be had without `unsafe`.
 fn cpu_time() -> u64 {
+    let own = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let own = own.tv_sec.unsigned_abs() * 1_000_000 + own.tv_nsec.unsigned_abs() / 1000;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    // After the name: state is field 0, utime 11, stime 12, cutime 13, cstime 14; in ticks of 1/100 s (USER_HZ).
+    // After the name: state is field 0, cutime 13, cstime 14; in ticks of 1/100 s (USER_HZ).
     let ticks: u64 =
-        fields.get(11..15).unwrap_or_default().iter().filter_map(|f| f.parse::<u64>().ok()).sum();
-    ticks * 10_000
+        fields.get(13..15).unwrap_or_default().iter().filter_map(|f| f.parse::<u64>().ok()).sum();
+    own + ticks * 10_000
 }
 
 impl Running<'_> {

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use debark_modules::Host;
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
-use debark_wire::{FromAgent, Invocation, MAGIC, Outcome, Play, PlayEnd, Request};
+use debark_wire::{Cost, FromAgent, Invocation, MAGIC, Outcome, Play, PlayEnd, Request};
 
 use crate::invoke::{failed, invoke};
 use crate::journal::Journal;
@@ -46,7 +46,7 @@ pub fn agent() {
                 link.send(&FromAgent::PlayEnd {
                     play: 0,
                     end: PlayEnd::Stopped { pending_handlers: Vec::new() },
-                    cpu_us: 0,
+                    cost: Cost::default(),
                 });
             }
         }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use debark_connect::Incoming;
-use debark_wire::{Answer, Event, FromAgent, PlayEnd, ToAgent};
+use debark_wire::{Answer, Cost, Event, FromAgent, PlayEnd, ToAgent};
 use indexmap::IndexMap;
 
 use crate::barrier::Barriers;
@@ -259,9 +259,9 @@ impl<'a> Engine<'a> {
                     self.answer(&asker, request, Ok(Answer::Outcome(Box::new(outcome))));
                 }
             }
-            Incoming::Message(FromAgent::PlayEnd { play, end, .. }) => {
+            Incoming::Message(FromAgent::PlayEnd { play, end, cost }) => {
                 if self.in_batch(name, play) {
-                    self.ended(name, end);
+                    self.ended(name, end, cost);
                 }
             }
             Incoming::Closed(problem) => self.lost(name, problem),
@@ -298,7 +298,7 @@ impl<'a> Engine<'a> {
         self.monitor.note(&Note::Event { host: name, event: &event });
     }
 
-    fn ended(&mut self, name: &str, end: PlayEnd) {
+    fn ended(&mut self, name: &str, end: PlayEnd, cost: Cost) {
         let failed = matches!(end, PlayEnd::Failed { .. });
         if failed {
             self.outcome.failed.insert(name.to_owned());
@@ -309,7 +309,7 @@ impl<'a> Engine<'a> {
         if let PlayEnd::Failed { pending_handlers } | PlayEnd::Stopped { pending_handlers } = end {
             self.outcome.recap.left(name, None, pending_handlers);
         }
-        self.monitor.note(&Note::HostDone { host: name, failed });
+        self.monitor.note(&Note::HostDone { host: name, failed, cost });
         self.leave(name, failed);
     }
 

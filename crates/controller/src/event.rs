@@ -2,7 +2,7 @@
 
 use debark_connect::Problem;
 use debark_value::secrets::Secrets;
-use debark_wire::Event;
+use debark_wire::{Cost, Event};
 
 use crate::recap::Recap;
 
@@ -66,6 +66,8 @@ pub enum Note<'a> {
         host: &'a str,
         /// Whether it failed.
         failed: bool,
+        /// What the run has cost the host so far.
+        cost: Cost,
     },
     /// Something a user should know, not of one host.
     Warning(&'a str),

@@ -84,9 +84,18 @@ pub enum FromAgent {
         play: u32,
         /// How it went.
         end: PlayEnd,
-        /// CPU time of agent and its children so far, in microseconds.
-        cpu_us: u64,
+        /// What the run has cost the host so far.
+        cost: Cost,
     },
+}
+
+/// What an agent has cost its host since it began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// CPU time of the agent and of its ended children, in microseconds.
+    pub cpu_us: u64,
+    /// Time on the clock, in microseconds.
+    pub wall_us: u64,
 }
 
 /// How a play ended on a host.

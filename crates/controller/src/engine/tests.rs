@@ -181,7 +181,11 @@ impl Connector for Test {
                         };
                         threads.push(std::thread::spawn(move || {
                             let end = script(&agent);
-                            agent.say(FromAgent::PlayEnd { play: agent.play, end, cpu_us: 0 });
+                            agent.say(FromAgent::PlayEnd {
+                                play: agent.play,
+                                end,
+                                cost: debark_wire::Cost::default(),
+                            });
                         }));
                     }
                     ToAgent::Invoke { id, invocation } => {

@@ -11,7 +11,7 @@ use crate::inventory::{self, InventoryArgs};
 use crate::lab::{self, LabCommand};
 use crate::modules::{self, ModulesArgs};
 use crate::run::{self, RunArgs};
-use crate::schema::{self, CompletionsArgs, ManArgs};
+use crate::schema::{self, CompletionsArgs, ManArgs, SchemaArgs};
 
 /// Provisions Debian hosts from Ansible's playbooks
 #[derive(clap::Parser)]
@@ -32,8 +32,7 @@ enum Command {
     /// Show hosts, groups and variables
     Inventory(InventoryArgs),
     Modules(ModulesArgs),
-    /// Prints the JSON Schema of playbooks, for editors
-    Schema,
+    Schema(SchemaArgs),
     Completions(CompletionsArgs),
     #[command(hide = true)]
     Man(ManArgs),
@@ -56,7 +55,7 @@ pub fn run() -> ExitCode {
         Command::Exec(args) => exec::run(&args),
         Command::Facts(args) => facts::run(&args),
         Command::Modules(args) => modules::run(&args),
-        Command::Schema => schema::schema(),
+        Command::Schema(args) => schema::schema(&args),
         Command::Completions(args) => schema::completions(&args),
         Command::Man(args) => schema::man(&args),
     }

@@ -8,6 +8,7 @@ use debark_controller::{Monitor, Site};
 use debark_modules::builtin::{builtin_spec, builtin_specs};
 use debark_modules::{find, names, short_name};
 use debark_playbook::diagnostic::did_you_mean;
+use debark_playbook::inventory::Limit;
 use debark_playbook::{CompileOptions, Compiler, Diagnostic, SourceMap};
 
 use crate::common::{Common, refused, show};
@@ -49,12 +50,21 @@ pub struct ExecArgs {
     args: String,
     #[command(flatten)]
     common: Common,
+    /// List the hosts that the pattern means, and stop
+    #[arg(long)]
+    list_hosts: bool,
 }
 
 /// Runs the command.
 pub fn run(args: &ExecArgs) -> ExitCode {
     let signals = Signals::watch();
     let sources = Arc::new(SourceMap::default());
+    if args.list_hosts {
+        return match list_hosts(args, &sources) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(errors) => refused(&errors, &sources, &signals),
+        };
+    }
     if let Err(error) = known(&args.module) {
         show(&[error], &sources);
         return ExitCode::from(exit::BAD_INPUT);
@@ -68,6 +78,18 @@ pub fn run(args: &ExecArgs) -> ExitCode {
         }
         Err(errors) => refused(&errors, &sources, &signals),
     }
+}
+
+/// Prints hosts as `ansible --list-hosts` does.
+fn list_hosts(args: &ExecArgs, sources: &Arc<SourceMap>) -> Result<(), Vec<Diagnostic>> {
+    let opened = args.common.open(sources)?;
+    let one = |error| vec![error];
+    let limit = Limit::parse(args.common.limit.as_deref()).map_err(one)?;
+    let selected = opened.inventory.select(&args.pattern, &limit).map_err(one)?;
+    show(&selected.warnings, sources);
+    anstream::println!("  hosts ({}):", selected.hosts.len());
+    selected.hosts.iter().for_each(|host| anstream::println!("    {host}"));
+    Ok(())
 }
 
 fn known(module: &str) -> Result<(), Diagnostic> {

@@ -98,6 +98,7 @@ fn execute(args: InventoryArgs, sources: &Arc<SourceMap>) -> Result<String, Vec<
     if let Some(InventoryCommand::Explain { var, host, common, extra_vars }) = args.command {
         let (inventory, vault) = common.load(sources)?;
         let extra = extra::parse(&extra_vars, sources, &*vault)?;
+        implicit(&inventory, &host);
         let above = [(Layer::Extra, "command line".into(), Arc::new(extra))];
         let origins = inventory.explain(&var, &host, &[common.playbook_dir], &above)?;
         if origins.is_empty() {
@@ -119,6 +120,7 @@ fn execute(args: InventoryArgs, sources: &Arc<SourceMap>) -> Result<String, Vec<
     let dirs = [args.common.playbook_dir];
     let reveal = args.common.show_secrets;
     if let Some(host) = &args.host {
+        implicit(&inventory, host);
         return Ok(render::to_json(&inventory.shown_vars(host, &dirs, reveal)?));
     }
     if args.list {
@@ -126,6 +128,14 @@ fn execute(args: InventoryArgs, sources: &Arc<SourceMap>) -> Result<String, Vec<
         return Ok(render::to_json(&inventory.list(&limit, &dirs, reveal)?));
     }
     inventory.graph(&args.group, args.vars.then_some(&dirs[..]))
+}
+
+/// `localhost` is there even if no source names it: a pattern that means it brings it about.
+fn implicit(inventory: &Inventory, host: &str) {
+    if !inventory.has_host(host) {
+        // Whatever else is wrong with the name is told by what looks it up.
+        let _ = inventory.select(host, &Limit::default());
+    }
 }
 
 impl Common {

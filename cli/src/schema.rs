@@ -9,6 +9,22 @@ use clap::CommandFactory as _;
 use crate::commands::Arguments;
 use crate::exit;
 
+/// Prints the JSON Schema of playbooks, for editors
+///
+/// Editors that read YAML with schemas then complete keywords, modules and parameters, and mark what is wrong.
+#[derive(Debug, clap::Args)]
+pub struct SchemaArgs {
+    /// Of what: playbooks, or the files of tasks and handlers in roles
+    #[arg(value_enum, default_value = "playbook")]
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum What {
+    Playbook,
+    Tasks,
+}
+
 /// Prints completions for a shell
 ///
 /// For bash: debark completions bash > /etc/bash_completion.d/debark
@@ -26,9 +42,13 @@ pub struct ManArgs {
     directory: PathBuf,
 }
 
-/// Prints the JSON Schema of playbooks.
-pub fn schema() -> ExitCode {
-    printed(format!("{:#}\n", debark_playbook::schema::schema()).as_bytes())
+/// Prints the schema.
+pub fn schema(args: &SchemaArgs) -> ExitCode {
+    let schema = match args.what {
+        What::Playbook => debark_playbook::schema::schema(),
+        What::Tasks => debark_playbook::schema::of_tasks(),
+    };
+    printed(format!("{schema:#}\n").as_bytes())
 }
 
 /// Prints completions.

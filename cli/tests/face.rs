@@ -87,7 +87,12 @@ fn the_reference_in_the_documentation_is_the_programs() {
 #[test]
 fn the_schema_is_json_that_knows_modules() {
     let schema: serde_json::Value = serde_json::from_str(&ok(&["schema"])).unwrap();
-    assert!(schema.pointer("/$defs/task/properties/apt/properties/name").is_some());
+    assert_eq!(
+        schema.pointer("/$defs/task/properties/apt/$ref"),
+        Some(&"#/$defs/ansible.builtin.apt".into())
+    );
+    assert!(schema.pointer("/$defs/ansible.builtin.apt/properties/name").is_some());
+    assert!(ok(&["schema", "tasks"]).contains("\"title\": \"Tasks\""));
 }
 
 #[test]

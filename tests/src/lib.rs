@@ -25,6 +25,14 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the workspace").to_owned()
 }
 
+/// The programs of real ansible-core, which `scripts/setup-peers` installs if they are not there.
+pub fn peers() -> PathBuf {
+    let script = workspace().join("scripts/setup-peers");
+    let output = Command::new(&script).output().unwrap_or_else(|err| panic!("{}: {err}", script.display()));
+    assert!(output.status.success(), "{}: {}", script.display(), String::from_utf8_lossy(&output.stderr));
+    workspace().join(".cache/peers/bin")
+}
+
 /// The debark of the same build: `target/PROFILE/debark` for a test in `target/PROFILE/deps`.
 pub fn debark_program() -> PathBuf {
     let me = std::env::current_exe().expect("a test knows its own path");

@@ -6,8 +6,28 @@ use serde_json::{Map, Value, json};
 
 use crate::keywords::{KEYWORDS, LOOP_CONTROL, Shape, VARS_PROMPT, WITH, on};
 
-/// The schema.
+/// The schema of a playbook.
 pub fn schema() -> Value {
+    let items = json!({ "if": { "required": ["hosts"] }, "then": { "$ref": "#/$defs/play" }, "else": { "$ref": "#/$defs/import" } });
+    document("Playbook", json!({ "type": "array", "items": items }))
+}
+
+/// The schema of a file of tasks or handlers, as roles have them.
+pub fn of_tasks() -> Value {
+    let items = json!({ "if": { "required": ["block"] }, "then": { "$ref": "#/$defs/block" }, "else": { "$ref": "#/$defs/handler" } });
+    document("Tasks", json!({ "type": ["array", "null"], "items": items }))
+}
+
+fn document(title: &str, root: Value) -> Value {
+    let mut document = json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "title": title });
+    if let (Some(map), Value::Object(root)) = (document.as_object_mut(), root) {
+        map.extend(root);
+        map.insert("$defs".into(), Value::from(definitions()));
+    }
+    document
+}
+
+fn definitions() -> Map<String, Value> {
     let mut definitions = Map::new();
     definitions.insert("template".into(), json!({ "type": "string", "pattern": "\\{[{%]" }));
     definitions.insert("conditions".into(), json!({ "type": ["string", "boolean", "array"] }));
@@ -16,6 +36,9 @@ pub fn schema() -> Value {
     definitions
         .insert("role".into(), json!({ "anyOf": [{ "type": "string" }, open(object(on::ROLE, &[]))] }));
     definitions.insert("block".into(), object(on::BLOCK, &["block"]));
+    for (spec, _) in actions() {
+        definitions.insert(spec.name.to_owned(), described(parameters(spec), spec.doc));
+    }
     definitions.insert("task".into(), task(on::TASK));
     definitions.insert("handler".into(), task(on::TASK | on::HANDLER));
     definitions.insert(
@@ -26,13 +49,7 @@ pub fn schema() -> Value {
         "handlers".into(),
         json!({ "type": ["array", "null"], "items": { "$ref": "#/$defs/handler" } }),
     );
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Playbook",
-        "type": "array",
-        "items": { "if": { "required": ["hosts"] }, "then": { "$ref": "#/$defs/play" }, "else": { "$ref": "#/$defs/import" } },
-        "$defs": definitions,
-    })
+    definitions
 }
 
 /// What has the keywords of a level, and no others.
@@ -99,16 +116,24 @@ fn task(level: u8) -> Value {
     for name in WITH {
         properties.insert(format!("with_{name}"), json!({}));
     }
-    let modules = debark_modules::names().map(|module| (module.spec, module.aliases));
-    let actions = builtin_specs().map(|spec| (spec, &[] as &[&str]));
-    for (spec, aliases) in modules.chain(actions) {
-        let schema = described(parameters(spec), spec.doc);
-        let short = debark_modules::short_name(spec.name);
-        for name in [spec.name, short].into_iter().chain(aliases.iter().copied()) {
-            properties.insert(name.to_owned(), schema.clone());
+    for (spec, aliases) in actions() {
+        let definition = json!({ "$ref": format!("#/$defs/{}", spec.name) });
+        let (collection, short) = spec.name.rsplit_once('.').unwrap_or(("ansible.builtin", spec.name));
+        for name in std::iter::once(short).chain(aliases.iter().copied()) {
+            properties.insert(name.to_owned(), definition.clone());
+            properties.insert(format!("{collection}.{name}"), definition.clone());
+            if collection == "ansible.builtin" {
+                properties.insert(format!("ansible.legacy.{name}"), definition.clone());
+            }
         }
     }
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+/// All modules, with their other names.
+fn actions() -> impl Iterator<Item = (&'static Spec, &'static [&'static str])> {
+    let modules = debark_modules::names().map(|module| (module.spec, module.aliases));
+    modules.chain(builtin_specs().map(|spec| (spec, &[] as &[&str])))
 }
 
 /// A mapping of parameters, `k=v` text, or nothing.
@@ -155,8 +180,10 @@ mod tests {
         let task = schema.pointer("/$defs/task/properties").unwrap();
         assert!(task.get("when").is_some() && task.get("with_items").is_some());
         assert!(task.get("ansible.builtin.ping").is_some() && task.get("debug").is_some());
-        assert_eq!(task.pointer("/ping/additionalProperties"), Some(&Value::from(false)));
-        assert!(task.pointer("/set_fact/additionalProperties").unwrap().as_bool().unwrap());
+        assert_eq!(task.pointer("/systemd/$ref"), task.pointer("/ansible.builtin.systemd_service/$ref"));
+        let module = |name: &str| schema.pointer(&format!("/$defs/{name}/additionalProperties")).cloned();
+        assert_eq!(module("ansible.builtin.ping"), Some(Value::from(false)));
+        assert_eq!(module("ansible.builtin.set_fact"), Some(Value::from(true)));
         assert!(task.get("serial").is_none());
     }
 
@@ -174,7 +201,8 @@ mod tests {
                 _ => {}
             }
         }
-        let schema = schema();
-        walk(&schema, &schema);
+        for schema in [schema(), of_tasks()] {
+            walk(&schema, &schema);
+        }
     }
 }

@@ -7,7 +7,7 @@ use debark_wire::{FileDiff, Invocation, Outcome};
 /// refuse.
 pub fn invoke(host: &Host, invocation: &Invocation, gate: &dyn Fn() -> Result<(), String>) -> Outcome {
     let Some(module) = debark_modules::find(&invocation.module) else {
-        return failed(format!("there is no module `{}`", invocation.module), None, Map::new());
+        return failed(format!("there is no module `{}` in debark", invocation.module), None, Map::new());
     };
     {
         let mut options = host.options.borrow_mut();

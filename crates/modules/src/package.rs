@@ -1,28 +1,15 @@
 //! `package`: packages, whatever installs them. On Debian that is apt.
 
 use crate::param::NO_RULES;
-use crate::{Failure, Host, Map, Plan, Value, apt, map, params};
+use crate::{Failure, Host, Plan, apt, params};
 
 params! {
-    /// Installs and removes packages with the host's package manager, which is apt.
+    /// Installs and removes packages with the host's package manager, which is apt. Takes apt's parameters.
     pub struct Params for "ansible.builtin.package" {
-        /// Packages.
-        name | pkg: Vec<String>,
-        /// What should hold: `present`, `absent`, `latest`.
-        state: apt::State = apt::State::Present,
         /// Accepted; `auto` and `apt` are the same here.
         r#use: String = "auto".to_owned(),
-        /// Whether the lists of packages are fetched first.
-        update_cache: Option<bool>,
-        /// Lists younger than this many seconds need not be fetched.
-        cache_valid_time: Option<i64>,
-        /// Whether recommended packages are installed.
-        install_recommends: Option<bool>,
-        /// Whether configuration files go as well.
-        purge: Option<bool>,
-        /// Whether packages that nothing needs any more are removed.
-        autoremove: Option<bool>,
     }
+    common apt: apt::Params;
     rules NO_RULES
 }
 
@@ -36,14 +23,5 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         return Err(Failure::new(format!("package: `use: {asked}` is not to be had on a Debian host"))
             .hint("leave `use` out"));
     }
-    let mut args: Map = map! { "name" => Value::list(params.name), "state" => params.state.word() };
-    let given: [(&str, Option<Value>); 5] = [
-        ("update_cache", params.update_cache.map(Value::from)),
-        ("cache_valid_time", params.cache_valid_time.map(Value::from)),
-        ("install_recommends", params.install_recommends.map(Value::from)),
-        ("purge", params.purge.map(Value::from)),
-        ("autoremove", params.autoremove.map(Value::from)),
-    ];
-    args.extend(given.into_iter().filter_map(|(name, value)| Some((name.into(), value?))));
-    apt::plan(apt::Params::parse(&args)?, host)
+    apt::plan(params.apt, host)
 }

@@ -393,18 +393,21 @@ macro_rules! params {
         }
 
         impl $name {
+            /// Its own parameters, for modules that share them.
+            pub const FIELDS: &'static [$crate::param::Field] = &[ $( $crate::param::Field {
+                name: $crate::field_name!($field),
+                aliases: &[ $( $crate::alias_name!($alias) ),* ],
+                kind: <$ty as $crate::param::Param>::KIND,
+                required: !<$ty as $crate::param::Param>::OPTIONAL && concat!($(stringify!($default))?).is_empty(),
+                default: concat!($(stringify!($default))?),
+                doc: if cfg!(feature = "docs") { concat!($($fdoc, "\n"),*) } else { "" },
+            } ),* ];
+
             /// The parameters as users see them.
             pub const SPEC: $crate::param::Spec = $crate::param::Spec {
                 name: $module,
                 doc: if cfg!(feature = "docs") { concat!($($doc, "\n"),*) } else { "" },
-                fields: &[ $( $crate::param::Field {
-                    name: $crate::field_name!($field),
-                    aliases: &[ $( $crate::alias_name!($alias) ),* ],
-                    kind: <$ty as $crate::param::Param>::KIND,
-                    required: !<$ty as $crate::param::Param>::OPTIONAL && concat!($(stringify!($default))?).is_empty(),
-                    default: concat!($(stringify!($default))?),
-                    doc: if cfg!(feature = "docs") { concat!($($fdoc, "\n"),*) } else { "" },
-                } ),* ],
+                fields: Self::FIELDS,
                 common: { let none: &[$crate::param::Field] = &[]; let _ = none; $crate::common_fields!($($common_ty)?) },
                 rules: $rules,
             };
@@ -416,12 +419,19 @@ macro_rules! params {
             #[inline(never)]
             pub fn parse(args: &$crate::Map) -> Result<Self, $crate::plan::Failure> {
                 let spec = &Self::SPEC;
-                let args = spec.normalise(args)?;
+                Self::take(spec, &spec.normalise(args)?)
+            }
+
+            /// Reads the parameters from normalised arguments of a module that shares them.
+            ///
+            /// # Errors
+            /// An ill-typed parameter.
+            pub fn take(spec: &$crate::param::Spec, args: &$crate::Map) -> Result<Self, $crate::plan::Failure> {
                 // A module without parameters reads none.
-                let _ = &args;
+                let _ = (spec, args);
                 Ok(Self {
-                    $( $field: $crate::param::take(spec, &args, $crate::field_name!($field), $crate::default_of!($($default)?))?, )*
-                    $( $common: <$common_ty>::take(spec, &args)?, )?
+                    $( $field: $crate::param::take(spec, args, $crate::field_name!($field), $crate::default_of!($($default)?))?, )*
+                    $( $common: <$common_ty>::take(spec, args)?, )?
                 })
             }
         }

@@ -4,20 +4,13 @@
 //! called and `update-rc.d` enables them, as invoke-rc.d(8) and Debian Policy 9.3 have it.
 
 use crate::exec::Cmd;
-use crate::param::{NO_RULES, Rules};
 use crate::systemd::{self, State, sysv_enabled, sysv_script};
 use crate::{Diff, Failure, Host, Map, Plan, Value, map, params, units};
 use debark_value::Order;
 
 params! {
-    /// Starts, stops and enables services.
+    /// Starts, stops and enables services. Under systemd it takes the parameters of `systemd_service`.
     pub struct Params for "ansible.builtin.service" {
-        /// The service.
-        name: String,
-        /// What it should do.
-        state: Option<State>,
-        /// Whether it is started at boot.
-        enabled: Option<bool>,
         /// Text in the process list that shows that a service without `status` runs.
         pattern: Option<String>,
         /// Seconds between stop and start of a restart, without systemd.
@@ -29,7 +22,8 @@ params! {
         /// Accepted; the host's init system is found out.
         r#use: String = "auto".to_owned(),
     }
-    rules Rules { one_of: &[&["state", "enabled"]], ..NO_RULES }
+    common unit: systemd::Params;
+    rules systemd::Params::SPEC.rules
 }
 
 /// Reads the service's state and says what it needs.
@@ -37,17 +31,7 @@ params! {
 /// # Errors
 /// There is no such service.
 pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
-    if !units::systemd_runs() {
-        return sysv(params, host);
-    }
-    let mut args = map! { "name" => params.name.as_str() };
-    if let Some(state) = params.state {
-        args.insert("state".into(), state.word().into());
-    }
-    if let Some(enabled) = params.enabled {
-        args.insert("enabled".into(), enabled.into());
-    }
-    systemd::plan(systemd::Params::parse(&args)?, host)
+    if units::systemd_runs() { systemd::plan(params.unit, host) } else { sysv(params, host) }
 }
 
 fn script(name: &str, word: &str, arguments: &str) -> Cmd {
@@ -55,7 +39,12 @@ fn script(name: &str, word: &str, arguments: &str) -> Cmd {
 }
 
 fn sysv(params: Params, host: &Host) -> Result<Plan, Failure> {
-    let name = params.name.strip_suffix(".service").unwrap_or(&params.name).to_owned();
+    let Some(name) = params.unit.name else {
+        return Err(Failure::new(
+            "service: without systemd there is nothing to reload, and the parameter `name` is missing",
+        ));
+    };
+    let name = name.strip_suffix(".service").unwrap_or(&name).to_owned();
     if !sysv_script(&name) {
         return Err(Failure::new(format!("Could not find the requested service {name}: host"))
             .hint("systemd does not run here, and there is no such script in /etc/init.d"));
@@ -63,7 +52,7 @@ fn sysv(params: Params, host: &Host) -> Result<Plan, Failure> {
     let mut commands = Vec::new();
     let mut diff = Vec::new();
     let mut result = map! { "name" => name.as_str() };
-    if let Some(wanted) = params.enabled {
+    if let Some(wanted) = params.unit.enabled {
         let enabled = sysv_enabled(&name);
         result.insert("enabled".into(), wanted.into());
         if enabled != wanted {
@@ -78,7 +67,7 @@ fn sysv(params: Params, host: &Host) -> Result<Plan, Failure> {
             }
         }
     }
-    if let Some(state) = params.state {
+    if let Some(state) = params.unit.state {
         let running = match &params.pattern {
             Some(pattern) => process_matches(pattern),
             None => host.exec(&script(&name, "status", ""))?.rc == 0,

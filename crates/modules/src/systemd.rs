@@ -41,7 +41,8 @@ params! {
         no_block: bool = false,
     }
     rules Rules {
-        one_of: &[&["state", "enabled", "masked", "daemon_reload", "daemon_reexec"]],
+        // Stricter versions of Ansible refuse a name alone; published roles ask for a unit so.
+        one_of: &[&["name", "state", "enabled", "masked", "daemon_reload", "daemon_reexec"]],
         ..NO_RULES
     }
 }

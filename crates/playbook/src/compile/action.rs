@@ -14,6 +14,8 @@ use crate::yaml::{Key, Kind, Node, Style};
 /// A task's module with its parameters as written.
 pub(super) struct Action {
     pub resolved: Resolved,
+    /// The module's name as written, if debark does not have it.
+    pub foreign: Option<String>,
     /// Where the module is named.
     pub span: Span,
     /// Parameters with their places; aliases as written.
@@ -48,6 +50,13 @@ impl Ctx<'_> {
         let (known, rest): (Vec<_>, Vec<_>) =
             unknown.into_iter().partition(|(key, _)| actions::resolve(&key.name).is_ok());
         let Some(((key, node), more)) = known.split_first() else {
+            if let [(key, node)] = rest[..]
+                && actions::is_foreign(&key.name)
+            {
+                let given = self.parameters(&actions::FOREIGN, key.span, node)?;
+                let action = self.finish_action(task, actions::FOREIGN, key.span, given, false)?;
+                return Some(Action { foreign: Some(key.name.to_string()), ..action });
+            }
             self.no_module(task, &rest, level);
             return None;
         };
@@ -250,7 +259,7 @@ impl Ctx<'_> {
                 ),
             }
         }
-        Some(Action { resolved, span, args, template, local })
+        Some(Action { resolved, foreign: None, span, args, template, local })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a task can do: modules, and the actions that the interpreter handles itself.
 
 use debark_modules::builtin::{builtin_spec, builtin_specs};
-use debark_modules::param::Spec;
+use debark_modules::param::{NO_RULES, Rules, Spec};
 
 use crate::diagnostic::{Diagnostic, closest};
 
@@ -23,6 +23,32 @@ pub(super) struct Resolved {
     pub name: &'static str,
     pub spec: &'static Spec,
     pub free: Free,
+}
+
+/// What is known of modules that debark does not have: nothing.
+pub(super) const FOREIGN: Resolved = Resolved {
+    name: "",
+    spec: &Spec { name: "", doc: "", fields: &[], common: &[], rules: Rules { any_key: true, ..NO_RULES } },
+    free: Free::Text,
+};
+
+/// Whether Ansible has a module of that name, or may have: what other collections hold is not known here.
+pub(super) fn is_foreign(name: &str) -> bool {
+    const OURS: [&str; 4] = ["ansible.builtin.", "ansible.legacy.", "ansible.posix.", "community.general."];
+    let of_collection = name.split('.').count() == 3 && name.split('.').all(is_word);
+    match OURS.iter().find_map(|collection| name.strip_prefix(collection)) {
+        Some(short) => is_listed(short),
+        None => of_collection || is_listed(name),
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+fn is_listed(name: &str) -> bool {
+    include_str!("foreign.txt").lines().any(|line| line == name)
 }
 
 /// Modules whose text is a command line.
@@ -59,6 +85,13 @@ fn suggestion(name: &str) -> Option<String> {
         "import_playbook" => return Some("`import_playbook` stands beside plays, not within one".into()),
         "yum" | "dnf" | "apk" | "pacman" | "zypper" => {
             return Some("on Debian use `apt` or `package`".into());
+        }
+        // What exists is no typing error.
+        _ if is_foreign(name) => {
+            return Some(
+                "debark does not have it: do it with `command`, or put it under a condition that no host of the play meets"
+                    .into(),
+            );
         }
         _ => {}
     }

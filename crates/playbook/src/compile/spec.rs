@@ -6,9 +6,35 @@ use debark_value::{Map, Value};
 use super::action::Action;
 use super::context::{Ctx, Scope};
 use super::syntax;
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::source::Span;
 use crate::yaml::{Key, Node};
+
+/// What `package` takes where another package manager than apt works: parameters of dnf and zypper.
+const OTHER_MANAGERS: [&str; 22] = [
+    "allowerasing",
+    "best",
+    "bugfix",
+    "cacheonly",
+    "conf_file",
+    "disable_excludes",
+    "disable_gpg_check",
+    "disable_plugin",
+    "disable_recommends",
+    "disablerepo",
+    "download_only",
+    "enable_plugin",
+    "enablerepo",
+    "exclude",
+    "extra_args",
+    "installroot",
+    "nobest",
+    "releasever",
+    "security",
+    "skip_broken",
+    "sslverify",
+    "validate_certs",
+];
 
 impl Ctx<'_> {
     /// Checks the parameters and yields them under their canonical names.
@@ -29,7 +55,11 @@ impl Ctx<'_> {
                 (name, _) => name,
             };
             let Some(field) = spec.field(name) else {
-                if spec.rules.any_key {
+                // On the host it is an error, if the task ever runs there.
+                let elsewhere = scope.conditional
+                    && action.resolved.name == "package"
+                    && OTHER_MANAGERS.contains(&&*key.name);
+                if spec.rules.any_key || elsewhere {
                     args.insert(key.name.clone(), node.to_value());
                     continue;
                 }
@@ -68,7 +98,7 @@ impl Ctx<'_> {
             args.insert(field.name.into(), value);
         }
         let open = action.template.is_some() || defaults_apply(action.resolved.name, scope);
-        self.rules(spec, action, &args, &places, open);
+        self.rules(spec, action, &args, &places, open, scope.conditional);
         args
     }
 
@@ -90,7 +120,7 @@ impl Ctx<'_> {
         );
     }
 
-    /// The rules among parameters. `open`: more may come at run time, so nothing can be missing.
+    /// The rules among parameters. `open`: more may come at run time, so nothing can be missing. `guarded`: under a condition.
     fn rules(
         &mut self,
         spec: &'static Spec,
@@ -98,6 +128,7 @@ impl Ctx<'_> {
         args: &Map,
         places: &[(&'static str, Span)],
         open: bool,
+        guarded: bool,
     ) {
         let name = action.resolved.name;
         let place = |wanted: &str| {
@@ -151,7 +182,11 @@ impl Ctx<'_> {
                 }
             }
         }
-        wrong.into_iter().for_each(|error| self.report(error));
+        for error in wrong {
+            // Ansible tells only where the task runs, and playbooks for several systems rely on it.
+            let severity = if guarded { Severity::Warning } else { error.severity };
+            self.report(Diagnostic { severity, ..error });
+        }
     }
 }
 

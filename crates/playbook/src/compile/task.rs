@@ -33,6 +33,13 @@ impl Ctx<'_> {
         }
         let inner = scope.under(&keywords);
         let args = self.checked_args(&action, &inner);
+        if let Some(name) = &action.foreign
+            // A loop may be over nothing, a handler never be notified.
+            && !(inner.conditional || rest.looping.is_some() || scope.handlers)
+            && let Err(error) = super::actions::resolve(name)
+        {
+            self.report(error.at(action.span));
+        }
         let selected = scope.handlers || self.compiler.options.selection.selects(&self.rendered_tags(&inner));
         if !selected {
             return None;
@@ -40,7 +47,7 @@ impl Ctx<'_> {
         let task = wire::Task {
             id: self.task_id(),
             span: self.span(node.span),
-            action: action.resolved.name.to_owned(),
+            action: action.foreign.clone().unwrap_or_else(|| action.resolved.name.to_owned()),
             args,
             args_template: action.template.clone(),
             keywords,

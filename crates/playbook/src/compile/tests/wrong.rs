@@ -47,7 +47,26 @@ wrong! {
     include_with_a_keyword_of_tasks: "- hosts: all\n  tasks:\n    - include_tasks: site.yml\n      become: true\n";
     missing_script: "- hosts: all\n  tasks:\n    - script: gone.sh --now\n";
     missing_vars: "- hosts: all\n  vars_files: [gone.yml]\n  tasks:\n    - include_vars: gone2.yml\n";
+    module_of_another_system: "- hosts: all\n  tasks:\n    - block:\n        - community.mysql.mysql_db: {name: x}\n    - zypper: name=x\n";
     several_at_once: "- hosts: all\n  tasks:\n    - pingg:\n    - ping: {x: 1}\n    - debug: msg=x\n      wehn: y\n";
+}
+
+#[test]
+fn modules_of_other_systems_may_stand_where_nobody_comes() {
+    let project = site(
+        "- hosts: all\n  tasks:\n    - zypper: {name: x}\n      when: ansible_os_family == 'Suse'\n    \
+         - include_tasks: other.yml\n      when: false\n    \
+         - mysql_db: {name: '{{ item }}'}\n      loop: '{{ databases | default([]) }}'\n    \
+         - {package: {name: x, enablerepo: epel}, when: false}\n    - {systemd: {force: true}, when: false}\n",
+    );
+    std::fs::write(project.path("other.yml"), "- a.b.c: {x: '{{ y }}'}\n- yum: name=x\n").unwrap();
+    let compiled = project.compiler().compile(&[project.path("site.yml")]).unwrap();
+    assert_eq!(compiled.warnings.len(), 1, "{}", project.shown(&compiled.warnings));
+    let zypper = compiled.plays[0].play.tasks.iter().find_map(|node| match node {
+        Node::Task(task) if task.action == "zypper" => Some(task),
+        _ => None,
+    });
+    assert_eq!(zypper.unwrap().args.len(), 1);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use debark_lab::{Error, Lab, Options, Result, Say, Suite};
 
 mod check;
+mod verdict;
 
 /// Where this exit code comes up: the lab itself failed, or was asked for what it cannot do.
 const FAILED: u8 = 1;

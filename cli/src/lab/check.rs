@@ -1,15 +1,15 @@
 //! `debark lab test`: does a playbook do its work, and does it do nothing the second time?
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use debark_lab::{Error, Lab, Options, Result, Suite};
-use serde_json::Value;
+
+use super::verdict::Verdict;
 
 /// The exit code of a playbook that failed its test, told from a lab that could not be made.
 const TEST_FAILED: u8 = 2;
@@ -162,12 +162,13 @@ impl Test<'_> {
 
     fn again(&self) -> Result<bool> {
         let mut command = self.debark(&self.arguments.playbook)?;
-        let mut child = command.arg("--json").stdout(Stdio::piped()).spawn().map_err(not_started)?;
+        let mut child =
+            command.args(["--json", "--diff"]).stdout(Stdio::piped()).spawn().map_err(not_started)?;
         let lines = child.stdout.take().map(BufReader::new);
         let events = lines.into_iter().flat_map(|lines| lines.lines().map_while(std::result::Result::ok));
         let verdict = Verdict::of(events.filter_map(|line| serde_json::from_str(&line).ok()));
         let status = child.wait().map_err(not_started)?;
-        verdict.report(status);
+        anstream::eprint!("{}", verdict.report(status));
         Ok(status.success() && verdict.is_idle())
     }
 }
@@ -176,80 +177,9 @@ fn not_started(source: std::io::Error) -> Error {
     Error::File { action: "run", path: "debark".into(), source }
 }
 
-/// What a run's events say of each host: how many tasks changed something, from the recap.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Verdict {
-    changed: BTreeMap<String, u64>,
-    /// Tasks that changed something: host and name.
-    tasks: Vec<String>,
-    recap: bool,
-}
-
-impl Verdict {
-    fn of(events: impl Iterator<Item = Value>) -> Self {
-        let mut verdict = Self::default();
-        for event in events {
-            if event["event"] == "recap" {
-                verdict.recap = true;
-                for (host, counts) in event["hosts"].as_object().into_iter().flatten() {
-                    verdict.changed.insert(host.clone(), counts["changed"].as_u64().unwrap_or(u64::MAX));
-                }
-            } else if event["changed"] == true {
-                let word = |name: &str| event[name].as_str().unwrap_or("?").to_owned();
-                let task = if event["task"].is_string() { word("task") } else { word("name") };
-                verdict.tasks.push(format!("{}: {task}", word("host")));
-            }
-        }
-        verdict
-    }
-
-    /// A run that told of no host at all is not one that changed nothing.
-    fn is_idle(&self) -> bool {
-        self.recap && !self.changed.is_empty() && self.changed.values().all(|count| *count == 0)
-    }
-
-    fn report(&self, status: ExitStatus) {
-        if !self.recap {
-            anstream::eprintln!("the run ended without a recap ({status})");
-        }
-        for (host, count) in self.changed.iter().filter(|(_, count)| **count > 0) {
-            anstream::eprintln!("{host}: {count} changed the second time");
-        }
-        for task in &self.tasks {
-            anstream::eprintln!("  changed again on {task}");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn verdict(lines: &[&str]) -> Verdict {
-        Verdict::of(lines.iter().filter_map(|line| serde_json::from_str(line).ok()))
-    }
-
-    #[test]
-    fn a_run_that_changes_nothing_passes() {
-        let recap = r#"{"event":"recap","hosts":{"h1":{"ok":3,"changed":0,"failed":0,"unreachable":0}}}"#;
-        assert!(verdict(&["not json", recap]).is_idle());
-    }
-
-    #[test]
-    fn a_change_fails_and_is_named() {
-        let task = r#"{"event":"task","host":"h1","task":"Install","changed":true}"#;
-        let recap = r#"{"event":"recap","hosts":{"h1":{"changed":1},"h2":{"changed":0}}}"#;
-        let verdict = verdict(&[task, recap]);
-        assert!(!verdict.is_idle());
-        assert_eq!(verdict.tasks, ["h1: Install"]);
-    }
-
-    #[test]
-    fn silence_does_not_pass() {
-        assert!(!verdict(&[]).is_idle());
-        assert!(!verdict(&[r#"{"event":"recap","hosts":{}}"#]).is_idle());
-        assert!(!verdict(&[r#"{"event":"recap","hosts":{"h1":{}}}"#]).is_idle());
-    }
 
     #[test]
     fn groups_are_names_with_hosts() {

@@ -14,6 +14,7 @@ use std::io::{IsTerminal as _, Write as _};
 use debark_controller::{Monitor, Note};
 
 pub use adhoc::{Adhoc, Facts};
+pub use diff::unified;
 
 /// What is to be shown.
 pub struct Options {

@@ -133,8 +133,17 @@ impl SourceMap {
     }
 }
 
+/// The directory of a file, from the root: what is found from there is named alike wherever debark was started.
+pub fn directory_of(path: &Path) -> PathBuf {
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned())
+}
+
+/// Files below the current directory are called as seen from there.
 fn display_name(path: &Path) -> String {
     let path = path.strip_prefix(".").unwrap_or(path);
+    let here = std::env::current_dir().ok().filter(|here| here.parent().is_some());
+    let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
     path.display().to_string()
 }
 

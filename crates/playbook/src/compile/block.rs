@@ -27,7 +27,7 @@ impl Ctx<'_> {
             return Vec::new();
         }
         let mut scope = scope.clone();
-        scope.dir = path.parent().unwrap_or(Path::new("")).to_owned();
+        scope.dir = crate::source::directory_of(path);
         self.node_list(&node, &scope)
     }
 

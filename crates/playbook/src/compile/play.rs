@@ -92,7 +92,7 @@ impl Run<'_> {
         };
         let mut around = around.clone();
         around.chain.push((canonical, from.unwrap_or(Span::start_of(file))));
-        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        let directory = crate::source::directory_of(path);
         for item in items {
             match item.as_map() {
                 Some(entries) if entries.iter().any(|(key, _)| is_import(&key.name)) => {

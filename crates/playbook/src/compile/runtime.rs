@@ -126,8 +126,8 @@ impl Compiler {
             vars.insert("role_path".into(), Value::from(role.display().to_string()));
         }
         vars.extend(self.options.extra_vars.clone());
-        let dir = Path::new(asking.from).parent().unwrap_or(asking.playbook_dir);
-        let mut scope = Scope::new(dir, Arc::new(vars));
+        let dir = crate::source::directory_of(Path::new(asking.from));
+        let mut scope = Scope::new(&dir, Arc::new(vars));
         scope.tags = asking.tags.to_vec();
         scope.role = asking.role;
         scope.roots = asking.role_path.map(Path::to_owned).into_iter().collect();

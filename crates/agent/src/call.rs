@@ -62,10 +62,10 @@ impl Running<'_> {
             }
         }
         args.retain(|_, value| !matches!(value, Value::Omit));
-        if let Some(raw) = args.shift_remove("_raw_params")
-            && let Some(module) = debark_modules::find(&task.action)
+        if let Some(module) = debark_modules::find(&task.action)
+            && let Some(name) = module.spec.rules.free_form
+            && let Some(raw) = args.shift_remove("_raw_params")
         {
-            let name = module.spec.rules.free_form.unwrap_or("_raw_params");
             args.insert(name.into(), raw);
         }
         Ok(args)

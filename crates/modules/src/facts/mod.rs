@@ -196,12 +196,13 @@ pub fn gather(families: &[Family], filter: &[String], fact_path: &Path, host: &H
     Ok(facts)
 }
 
-/// The family that yields a variable (`ansible_default_ipv4`, or `mounts` of `ansible_facts`), if any does.
+/// The family that yields a variable (`ansible_default_ipv4`, `ansible_facts.mounts`, or `mounts` alone), if any does.
 ///
 /// A name that no family declares may still be that of an interface (`ansible_eth0`, `ansible_br_lan`): those belong to
 /// [`Family::Network`], but only if the name looks like an interface's, as play variables begin with `ansible_` too.
 pub fn families_for(variable: &str) -> Option<Family> {
     let name = variable.strip_prefix("ansible_").unwrap_or(variable);
+    let name = name.strip_prefix("facts.").unwrap_or(name);
     let named = FAMILIES.iter().find(|(_, _, names)| {
         names.iter().any(|known| known.strip_suffix('*').map_or(*known == name, |p| name.starts_with(p)))
     });

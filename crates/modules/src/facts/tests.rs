@@ -8,6 +8,7 @@ fn host() -> Host {
 fn variables_lead_to_families() {
     assert_eq!(families_for("ansible_default_ipv4"), Some(Family::Network));
     assert_eq!(families_for("mounts"), Some(Family::Mounts));
+    assert_eq!(families_for("ansible_facts.os_family"), Some(Family::Distribution));
     assert_eq!(families_for("ansible_distribution_major_version"), Some(Family::Distribution));
     assert_eq!(families_for("ansible_ens3"), Some(Family::Network));
     assert_eq!(families_for("ansible_check_mode"), None);

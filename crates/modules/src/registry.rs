@@ -74,6 +74,7 @@ static MODULES: &[Module] = modules![
     template,
     timezone,
     ufw,
+    unarchive,
     uri,
     user,
     wait_for,

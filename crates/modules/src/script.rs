@@ -1,15 +1,15 @@
 //! `script`: runs a script of the controller on the host.
 
 use std::fs::{File, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::command::{self, needless};
 use crate::exec::Cmd;
 use crate::param::{NO_RULES, Rules};
+use crate::private_dir::{PrivateDir, may_execute};
 use crate::upstream::{EntryKind, Search};
 use crate::{Failure, Host, Map, Plan, Value, map, params, shlex};
-use debark_value::Order;
 
 params! {
     /// Sends a script to the host and runs it there.
@@ -71,23 +71,15 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
 
 /// A script in a private directory of its own, removed when dropped.
 struct Script {
-    dir: PathBuf,
+    dir: PrivateDir,
     file: PathBuf,
 }
 
 impl Script {
     /// Writes it where programs may be started if there is such a place.
     fn receive(host: &Host, sha256: &str, name: &Path) -> Result<Self, Failure> {
-        let parent = temp_dirs().next().unwrap_or_else(|| "/tmp".into());
-        let mut random = [0u8; 8];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-            .map_err(|error| Failure::new(format!("cannot get random bytes: {error}")))?;
-        let dir = parent.join(format!("debark-{:016x}", u64::from_ne_bytes(random)));
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&dir)
-            .map_err(|e| Failure::io("cannot create", &dir, e))?;
-        let script = Self { file: dir.join(name), dir };
+        let dir = PrivateDir::new(0)?;
+        let script = Self { file: dir.path().join(name), dir };
         let io = |error| Failure::io("cannot write", &script.file, error);
         let mut file = File::create_new(&script.file).map_err(io)?;
         file.set_permissions(Permissions::from_mode(0o700)).map_err(io)?;
@@ -113,7 +105,7 @@ impl Script {
         };
         let interpreter = match &params.executable {
             Some(program) => Some(program.clone()),
-            None if may_execute(&self.dir) => None,
+            None if may_execute(self.dir.path()) => None,
             // On a `noexec` file system only its interpreter can be started.
             None => Some(self.interpreter()),
         };
@@ -141,26 +133,6 @@ impl Script {
         let line = start.lines().next().and_then(|line| line.strip_prefix("#!")).map(str::trim);
         line.filter(|line| !line.is_empty()).unwrap_or("/bin/sh").to_owned()
     }
-}
-
-impl Drop for Script {
-    fn drop(&mut self) {
-        // Nothing can be told from here; a leftover in a temporary directory does no harm.
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// Writable temporary directories, those that allow programs first.
-fn temp_dirs() -> impl Iterator<Item = PathBuf> {
-    let mut dirs: Vec<PathBuf> = std::env::var_os("TMPDIR").map(PathBuf::from).into_iter().collect();
-    dirs.extend(["/tmp", "/var/tmp", "/run", "/dev/shm"].map(PathBuf::from));
-    dirs.retain(|dir| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok());
-    dirs.order_by(|a, b| may_execute(b).cmp(&may_execute(a)));
-    dirs.into_iter()
-}
-
-fn may_execute(dir: &Path) -> bool {
-    rustix::fs::statvfs(dir).is_ok_and(|fs| !fs.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
 }
 
 #[cfg(test)]

@@ -39,6 +39,11 @@ impl Ctx<'_> {
         let remote = task.args.get("remote_src").is_some_and(|flag| {
             flag.as_str().is_some_and(syntax::is_template) || flag.to_bool().unwrap_or(false)
         });
+        // `unarchive` in old playbooks says the opposite.
+        let remote = remote
+            || task.args.get("copy").is_some_and(|flag| {
+                flag.as_str().is_some_and(syntax::is_template) || !flag.to_bool().unwrap_or(true)
+            });
         // `assemble` takes its parts from the host unless told otherwise.
         let remote = remote || (task.action == "assemble" && !task.args.contains_key("remote_src"));
         let Some(src) = task.args.get(key).and_then(Value::as_str).filter(|_| !remote) else { return };

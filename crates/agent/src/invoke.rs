@@ -25,6 +25,7 @@ pub fn invoke(host: &Host, invocation: &Invocation, gate: &dyn Fn() -> Result<()
     match plan.action {
         Action::Nothing => {}
         Action::Skip(reason) => {
+            outcome.result.insert("skipped".into(), true.into());
             outcome.result.entry("msg".into()).or_insert_with(|| reason.into());
         }
         Action::Change(_) if invocation.check => outcome.changed = true,

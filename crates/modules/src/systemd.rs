@@ -274,6 +274,6 @@ mod tests {
             |args: Map| plan(Params::parse(&args).unwrap(), &host).err().map(|failure| failure.msg).unwrap();
         assert!(message(map! { "state" => "started" }).contains("need the parameter `name`"));
         assert!(message(map! { "state" => "started", "name" => "a*" }).contains("is a pattern"));
-        assert!(Params::parse(&map! { "name" => "x" }).is_err());
+        assert!(Params::parse(&map! { "scope" => "user" }).is_err());
     }
 }

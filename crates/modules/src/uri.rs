@@ -143,11 +143,11 @@ fn request(p: &Params) -> Result<Request, Failure> {
 pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     if let Some(path) = params.creates.as_ref().filter(|path| path.exists()) {
         let reason = format!("skipped, since '{}' exists", path.display());
-        return Ok(Plan::skip(reason.clone()).with("stdout", reason).with("changed", false));
+        return Ok(Plan::ok(map! { "stdout" => reason.clone(), "msg" => reason }));
     }
     if let Some(path) = params.removes.as_ref().filter(|path| !path.exists()) {
         let reason = format!("skipped, since '{}' does not exist", path.display());
-        return Ok(Plan::skip(reason.clone()).with("stdout", reason).with("changed", false));
+        return Ok(Plan::ok(map! { "stdout" => reason.clone(), "msg" => reason }));
     }
     if params.use_gssapi {
         return Err(Failure::new("uri: use_gssapi is not supported"));

@@ -108,13 +108,15 @@ fn prepared(args: &RunArgs, sources: &Arc<SourceMap>) -> Result<Ready, Vec<Diagn
     }
     warnings.extend(errors);
     if args.list_hosts || args.list_tasks || args.list_tags {
-        list(args, &plays, &opened.inventory).map_err(|error| vec![error])?;
+        let odd = list(args, &plays, &opened.inventory).map_err(|error| vec![error])?;
+        show(&odd, sources);
         return Ok(None);
     }
     if args.syntax_check {
         show(&warnings, sources);
         return Ok(None);
     }
+    for_somebody(args, &plays, &opened.inventory)?;
     let mut site =
         args.common.site_options(&opened.settings, opened.extra_vars).map_err(|error| vec![error])?;
     site.run.tags = selection.only;
@@ -124,14 +126,43 @@ fn prepared(args: &RunArgs, sources: &Arc<SourceMap>) -> Result<Ready, Vec<Diagn
     Ok(Some((Site::new(compiler, plays, opened.inventory, opened.vault, site), warnings)))
 }
 
-/// Prints what was asked for of each play.
-fn list(args: &RunArgs, plays: &[CompiledPlay], inventory: &Inventory) -> Result<(), Diagnostic> {
+/// A limit that leaves no host of any play is a slip of the fingers: nothing would be done, and nobody told.
+fn for_somebody(
+    args: &RunArgs,
+    plays: &[CompiledPlay],
+    inventory: &Inventory,
+) -> Result<(), Vec<Diagnostic>> {
+    let Some(text) = &args.common.limit else { return Ok(()) };
+    let limit = Limit::parse(Some(text)).map_err(|error| vec![error])?;
+    let mut warnings = Vec::new();
+    // What is only known in its turn (a template in `hosts`, hosts that tasks add) may be any of the inventory's.
+    for pattern in plays.iter().map(|play| play.hosts.join(":")).chain(["all".to_owned()]) {
+        let Ok(selected) = inventory.select(&pattern, &limit) else { return Ok(()) };
+        if !selected.hosts.is_empty() {
+            return Ok(());
+        }
+        warnings = selected.warnings;
+    }
+    let error = Diagnostic::error(format!("`--limit {text}` leaves no hosts"));
+    let hint = warnings.into_iter().find_map(|warning| warning.hint);
+    Err(vec![error.hint(hint.unwrap_or_else(|| "`debark inventory` shows what there is".into()))])
+}
+
+/// Prints what was asked for of each play, and returns what is odd about their hosts.
+fn list(
+    args: &RunArgs,
+    plays: &[CompiledPlay],
+    inventory: &Inventory,
+) -> Result<Vec<Diagnostic>, Diagnostic> {
     let limit = Limit::parse(args.common.limit.as_deref())?;
+    let mut warnings = Vec::new();
     for (number, play) in plays.iter().enumerate() {
         let listed = play.list();
         anstream::println!("{}", listed.heading(number + 1));
         if args.list_hosts {
-            let hosts = inventory.select(&play.hosts.join(":"), &limit)?.hosts;
+            let selected = inventory.select(&play.hosts.join(":"), &limit)?;
+            warnings.extend(selected.warnings);
+            let hosts = selected.hosts;
             anstream::println!("    hosts ({}):", hosts.len());
             hosts.iter().for_each(|host| anstream::println!("      {host}"));
         }
@@ -142,5 +173,5 @@ fn list(args: &RunArgs, plays: &[CompiledPlay], inventory: &Inventory) -> Result
             anstream::println!("{}", listed.tag_line());
         }
     }
-    Ok(())
+    Ok(warnings)
 }

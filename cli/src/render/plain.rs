@@ -1,5 +1,6 @@
 //! Lines for people: what changed, what failed and why, and a recap. What is as declared stays silent unless asked.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -65,8 +66,11 @@ impl Plain {
         match note {
             Note::Play { name, hosts, .. } => {
                 self.heading.clear();
-                let hosts =
-                    if hosts.len() == 1 { "1 host".to_owned() } else { format!("{} hosts", hosts.len()) };
+                let hosts = match hosts.len() {
+                    0 => "no hosts".to_owned(),
+                    1 => "1 host".to_owned(),
+                    count => format!("{count} hosts"),
+                };
                 self.line(format_args!("\n{BOLD}PLAY{BOLD:#} {} {DIM}{hosts}{DIM:#}", visible(name)));
             }
             Note::Batch { number, of, hosts } if *of > 1 => {
@@ -161,7 +165,7 @@ impl Plain {
         let delegate = result.delegated.as_ref().map(|other| format!(" -> {other}")).unwrap_or_default();
         let item =
             result.item.as_ref().map(|item| format!(" {DIM}[{}]{DIM:#}", visible(item))).unwrap_or_default();
-        let message = result.message.as_ref().map(|text| indented(&visible(text))).unwrap_or_default();
+        let message = message(result).map(|text| indented(&visible(&text))).unwrap_or_default();
         self.line(format_args!("  {colour}{word}{colour:#} {host}{delegate}{item}{message}"));
         if let Some(hint) = &result.hint {
             self.line(format_args!("    hint: {}", visible(hint)));
@@ -246,6 +250,15 @@ impl Plain {
             | Event::Vars(_)
             | Event::Included { .. } => {}
         }
+    }
+}
+
+/// Why a task ended so; for a command that failed, with what.
+fn message(result: &TaskResult) -> Option<Cow<'_, str>> {
+    let text = result.message.as_deref()?;
+    match result.result.get("rc") {
+        Some(Value::Int(code)) if text == "non-zero return code" => Some(format!("{text} ({code})").into()),
+        _ => Some(text.into()),
     }
 }
 

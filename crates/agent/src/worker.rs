@@ -341,8 +341,9 @@ fn readable(pipe: &ChildStdout, wait: Duration) -> bool {
 
 /// What the last words of sudo, su or doas mean.
 fn refusal(said: &str, password: bool) -> String {
-    let last =
-        said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it ended without a word").trim();
+    // What sudo says after it has said why.
+    let telling = |line: &&str| !line.trim().is_empty() && !line.contains("error initializing audit plugin");
+    let last = said.lines().rev().find(telling).unwrap_or("it ended without a word").trim();
     if said.contains("password is required") || said.contains("Authentication required") {
         return "a password is required (give it with -K, or as ansible_become_password from a vault)".into();
     }
@@ -372,5 +373,7 @@ mod tests {
     fn refusals_in_the_right_words() {
         assert!(refusal("sudo: a password is required\n", false).contains("-K"));
         assert_eq!(refusal("x is not in the sudoers file\n", false), "x is not in the sudoers file");
+        let said = "sudo: unknown user x\nsudo: error initializing audit plugin sudoers_audit\n";
+        assert_eq!(refusal(said, false), "sudo: unknown user x");
     }
 }

@@ -252,7 +252,7 @@ const RULES: &[(&str, Rule)] = &[
         "Operation timed out",
         (ProblemKind::TimedOut, "did not answer in time", "is the host up, and is the VPN? -T sets the time"),
     ),
-    ("No route to host", (ProblemKind::NoRoute, "", "is the VPN up?")),
+    ("No route to host", (ProblemKind::NoRoute, "", "is the host up, and the VPN?")),
     ("Network is unreachable", (ProblemKind::NoRoute, "", "is the VPN up?")),
     (
         "not responding",

@@ -146,6 +146,7 @@ impl<'a> Engine<'a> {
         let gone = self.gone();
         spec.hosts.retain(|host| !gone.contains(host));
         self.monitor.note(&Note::Play { index: spec.index, name: &spec.name, hosts: &spec.hosts });
+        spec.warnings.iter().for_each(|text| self.monitor.note(&Note::Warning(text)));
         let batches = batches(&spec.hosts, &spec.serial);
         let count = batches.len();
         for (number, batch) in batches.iter().enumerate() {

@@ -22,6 +22,8 @@ pub struct PlaySpec {
     pub name: String,
     /// An encoded [`debark_wire::Play`].
     pub shared: Arc<[u8]>,
+    /// What is odd about its pattern: names that nothing has.
+    pub warnings: Vec<String>,
     /// Its hosts, in the order in which they are to run.
     pub hosts: Vec<String>,
     /// `serial`.

@@ -126,7 +126,9 @@ impl Error {
 
     /// What to do about it.
     pub fn hint(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        let usual = matches!(self.0.kind, ErrorKind::Undefined { .. })
+            .then_some("define it, or say what to use instead: `| default(...)`");
+        self.0.hint.as_deref().or(usual)
     }
 
     /// The line within the rendered text, from 1; none where the text has one line only.
@@ -219,8 +221,8 @@ pub(crate) type Res<T> = Result<T, Error>;
 pub(crate) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = match wrong.chars().count() {
         0..=1 => 0,
-        2 => 1,
-        3..=5 => 2,
+        2..=3 => 1,
+        4..=5 => 2,
         _ => 3,
     };
     names

@@ -74,6 +74,8 @@ fn render(text: &str) -> Value {
 fn error(text: &str) -> String {
     match engine().render_str(text, &scope()) {
         Err(error) => match error.hint() {
+            // What is said of all that is undefined and like nothing that is defined.
+            Some(hint) if hint.ends_with("`| default(...)`") => error.to_string(),
             Some(hint) => format!("{error}; {hint}"),
             None => error.to_string(),
         },

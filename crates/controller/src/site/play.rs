@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use debark_playbook::CompiledPlay;
 use debark_playbook::compile::Selection;
+use debark_playbook::{CompiledPlay, Diagnostic};
 use debark_value::{Map, Value};
 use debark_wire::{HostPlay, Node, Play};
 
@@ -88,6 +88,7 @@ impl Site {
                     .map_or_else(|_| play.name.clone(), |name| name.to_string())
             },
             shared: debark_wire::encode(&play).map_err(|error| format!("{place}: {error}"))?.into(),
+            warnings: self.oddities(&selected.warnings, hosts.is_empty()),
             hosts: ordered(hosts, order, seed),
             serial,
             tasks: tasks.ids,
@@ -95,6 +96,21 @@ impl Site {
             any_errors_fatal,
             fetches: self.fetches(index, &compiled.playbook_dir),
         })
+    }
+
+    /// What to tell of a play's pattern.
+    fn oddities(&self, warnings: &[Diagnostic], nobody: bool) -> Vec<String> {
+        if nobody && self.inventory.hosts().is_empty() {
+            return vec![
+                "there are no hosts but this one, which `all` does not mean: name an inventory with -i"
+                    .into(),
+            ];
+        }
+        let one = |warning: &Diagnostic| match &warning.hint {
+            Some(hint) => format!("{} ({hint})", warning.message),
+            None => warning.message.clone(),
+        };
+        warnings.iter().map(one).collect()
     }
 
     fn command_line_become(&self, play: &mut Play) {

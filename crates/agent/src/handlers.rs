@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use debark_value::Value;
-use debark_wire::{Event, Node, Task};
+use debark_wire::{Block, Event, Node, Task};
 
 use crate::context::Context;
 use crate::journal::Journal;
@@ -18,6 +18,9 @@ pub struct Handlers {
     all: Vec<Handler>,
     /// Names the play in the host's record.
     pub key: String,
+    /// What an earlier run left. It waits until the play's own tasks have run: before, variables that a handler
+    /// needs may not be set, and one that fails would end the play before it could mend anything.
+    left: Vec<String>,
 }
 
 struct Handler {
@@ -29,31 +32,41 @@ struct Handler {
 impl Handlers {
     /// The handlers of a play.
     pub fn new(nodes: Vec<Node>, key: String) -> Self {
-        let mut handlers = Self { all: Vec::new(), key };
+        let mut handlers = Self { all: Vec::new(), key, left: Vec::new() };
         handlers.extend(nodes);
         handlers
     }
 
     /// Adds handlers of a dynamic include. Blocks are taken apart: each task in them is a handler of its own.
     pub fn extend(&mut self, nodes: Vec<Node>) {
-        self.all.extend(nodes.into_iter().map(|node| {
+        for node in nodes {
             let role = match &node {
                 Node::Task(task) => task.role,
                 Node::Block(block) => block.role,
             };
-            Handler { node: Rc::new(node), role, notified: false }
-        }));
+            self.all.extend(apart(node).into_iter().map(|node| Handler {
+                node: Rc::new(node),
+                role,
+                notified: false,
+            }));
+        }
     }
 
-    /// The names of those that are notified.
+    /// The names of those that are notified, by this run or an earlier one.
     pub fn notified(&self) -> Vec<String> {
-        self.all.iter().filter(|h| h.notified).flat_map(|h| names(&h.node)).collect()
+        let mut all: Vec<String> =
+            self.all.iter().filter(|h| h.notified).flat_map(|h| names(&h.node)).collect();
+        for name in &self.left {
+            if !all.contains(name) {
+                all.push(name.clone());
+            }
+        }
+        all
     }
 
-    /// Marks what an earlier run left; yields the names that this play still has.
-    pub fn resume(&mut self, journal: &Journal, running: &Running) -> Vec<String> {
-        let left = journal.pending_of(&self.key);
-        left.into_iter().filter(|name| self.mark(name, running)).collect()
+    /// Reads what an earlier run left.
+    pub fn recall(&mut self, journal: &Journal) {
+        self.left = journal.pending_of(&self.key);
     }
 
     /// Marks the handlers that go by a name: listeners, or the last one defined with it. Says if there are any.
@@ -76,6 +89,18 @@ impl Handlers {
             found = true;
         }
         found
+    }
+}
+
+/// The tasks of a block (of a role, of an import), each within a block of its own that has the same keywords.
+fn apart(node: Node) -> Vec<Node> {
+    match node {
+        Node::Block(mut block) if block.rescue.is_empty() && block.always.is_empty() => {
+            let inner: Vec<Node> = std::mem::take(&mut block.block).into_iter().flat_map(apart).collect();
+            let around = |node| Node::Block(Box::new(Block { block: vec![node], ..(*block).clone() }));
+            inner.into_iter().map(around).collect()
+        }
+        whole => vec![whole],
     }
 }
 
@@ -138,6 +163,22 @@ impl Running<'_> {
                 self.on.link.event(Event::Notified { handlers: names });
                 Ok(())
             }
+        }
+    }
+
+    /// Marks what an earlier run left, now that the play's tasks have run.
+    pub fn resume_handlers(&self) {
+        let mut handlers = self.handlers.borrow_mut();
+        let left = std::mem::take(&mut handlers.left);
+        let (known, gone): (Vec<String>, Vec<String>) =
+            left.into_iter().partition(|name| handlers.mark(name, self));
+        if !known.is_empty() {
+            self.on.link.event(Event::Resumed { handlers: known });
+        }
+        for name in gone {
+            self.on.link.event(Event::Warning(format!(
+                "an earlier run notified the handler '{name}' and did not come to run it; the play has it no more"
+            )));
         }
     }
 

@@ -22,7 +22,7 @@ pub struct Item {
 impl Running<'_> {
     /// Runs a task for each of its items.
     pub fn looped(&self, doing: &Doing, looping: &Loop, scope: &Scope) -> Done {
-        let items = match self.items(looping, scope) {
+        let items = match self.items(&doing.task.action, looping, scope) {
             Ok(Value::List(items)) => items,
             Ok(Value::Unknown(reason)) => return Done::unknown(&reason),
             Ok(other) => {
@@ -52,12 +52,16 @@ impl Running<'_> {
         self.each(doing, looping, &items, scope)
     }
 
-    fn items(&self, looping: &Loop, scope: &Scope) -> Result<Value, Box<Done>> {
+    fn items(&self, action: &str, looping: &Loop, scope: &Scope) -> Result<Value, Box<Done>> {
         let fail = |error: debark_expr::Error| {
             Box::new(Done::failed(format!("the loop: {error}"), error.hint().map(str::to_owned)))
         };
         match &looping.lookup {
-            Some(name) => self.on.engine.lookup_list(name, &looping.items, scope).map_err(fail),
+            Some(name) => self
+                .on
+                .engine
+                .lookup_list(name, &looping.items, lookup_options(name, action), scope)
+                .map_err(fail),
             None => {
                 let items = self.on.engine.render_value(&looping.items, scope).map_err(fail)?;
                 match &items {
@@ -210,4 +214,12 @@ fn extended(items: &[Value], index: usize, all: bool) -> Value {
         map.insert("nextitem".into(), next.clone());
     }
     Value::from(map)
+}
+/// `with_first_found` looks for files where the action has its own (ansible-core's `task_executor.py`).
+fn lookup_options(lookup: &str, action: &str) -> Map {
+    match (lookup, action) {
+        ("first_found", "template") => map! { "_subdir" => "templates" },
+        ("first_found", "include_vars") => map! { "_subdir" => "vars" },
+        _ => Map::new(),
+    }
 }

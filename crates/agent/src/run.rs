@@ -184,7 +184,11 @@ fn announced_units(node: &Node, units: &mut Vec<String>) {
 
 /// Names a play in the record of pending handlers.
 fn play_key(play: &Play) -> String {
-    format!("{}#{}", play.files.first().map_or("", String::as_str), play.name)
+    let file = play.files.first().map_or("", String::as_str);
+    match play.name.as_str() {
+        "" => format!("{file}#{}", play.index + 1),
+        name => format!("{file}#{name}"),
+    }
 }
 
 fn current_user() -> String {
@@ -207,15 +211,13 @@ fn cpu_time() -> u64 {
 
 impl Running<'_> {
     fn whole(&self, tasks: &[Node], context: &Rc<Context>, force_handlers: bool) -> PlayEnd {
-        let left = self.handlers.borrow_mut().resume(&self.journal.borrow(), self);
-        if !left.is_empty() {
-            self.on.link.event(Event::Resumed { handlers: left });
-        }
+        self.handlers.borrow_mut().recall(&self.journal.borrow());
         let mut flow = self.gather();
         if flow == Flow::Next {
             flow = self.nodes(tasks, context);
         }
         if matches!(flow, Flow::Next | Flow::EndRole) || flow == Flow::Failed && force_handlers {
+            self.resume_handlers();
             let flushed = self.flush_handlers(context);
             if flow != Flow::Failed {
                 flow = flushed;

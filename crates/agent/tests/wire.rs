@@ -225,6 +225,57 @@ fn a_handler_outlives_a_failed_run() {
 }
 
 #[test]
+fn only_the_handler_that_is_notified_runs_of_a_role() {
+    let handler =
+        |id, name: &str| node(Task { name: name.into(), ..task(id, "debug", map! { "msg" => name }) });
+    let of_role = Block {
+        block: vec![handler(7, "one"), handler(8, "two"), handler(9, "three")],
+        keywords: when("daemon is defined"),
+        ..Block::default()
+    };
+    let notify = vec!["two".into(), "three".into()];
+    let change = Task { notify, ..task(1, "command", map! { "_raw_params" => "true" }) };
+    let tasks = vec![node(change), node(task(2, "set_fact", map! { "daemon" => "nginx" }))];
+    let ran = Agent::start("role-handlers")
+        .run(&Play { handlers: vec![Node::Block(Box::new(of_role))], ..play(tasks) }, host());
+    let said: Vec<_> = ran.tasks().iter().filter_map(|task| task.message.clone()).collect();
+    assert_eq!(said, ["two", "three"], "{}", ran.text());
+}
+
+#[test]
+fn handlers_of_an_earlier_run_wait_for_the_tasks() {
+    let restart =
+        Task { name: "restart".into(), ..task(9, "debug", map! { "msg" => "restarted {{ daemon }}" }) };
+    let gone = Task { name: "gone".into(), ..task(8, "debug", map! {}) };
+    let notify = vec!["restart".into(), "gone".into()];
+    let change = Task { notify, ..task(1, "command", map! { "_raw_params" => "true" }) };
+    let failing = Play {
+        handlers: vec![node(gone), node(restart.clone())],
+        ..play(vec![node(change), node(task(2, "fail", map! {}))])
+    };
+    let mut agent = Agent::start("waiting");
+    agent.run(&failing, host());
+    let home = agent.end();
+
+    let flush = |id, args| node(task(id, "meta", args));
+    let calm = Play {
+        handlers: vec![node(restart)],
+        ..play(vec![
+            flush(1, map! { "free_form" => "flush_handlers" }),
+            node(task(2, "set_fact", map! { "daemon" => "nginx" })),
+            flush(3, map! { "free_form" => "flush_handlers", "resume" => true }),
+            node(task(4, "debug", map! { "msg" => "after" })),
+        ])
+    };
+    let mut agent = Agent::start_in(home);
+    let ran = agent.run(&calm, host());
+    assert_eq!(ran.end, PlayEnd::Done, "{}", ran.text());
+    let said: Vec<_> = ran.tasks().iter().filter_map(|task| task.message.clone()).collect();
+    assert!(said.ends_with(&["restarted nginx".into(), "after".into()]), "{said:?}");
+    assert!(ran.text().contains("the handler 'gone'"), "{}", ran.text());
+}
+
+#[test]
 fn a_handler_outlives_a_killed_agent() {
     let handler = Task { name: "restart".into(), ..task(9, "debug", map! { "msg" => "restarted" }) };
     let change =

@@ -343,19 +343,28 @@ impl Engine {
         })
     }
 
-    /// The items that `with_NAME: TERMS` loops over.
+    /// The items that `with_NAME: TERMS` loops over. `options` are further named arguments of the lookup.
     ///
     /// # Errors
     /// The lookup's.
-    pub fn lookup_list(&self, name: &str, terms: &Value, scope: &Scope) -> Result<Value, Error> {
+    pub fn lookup_list(
+        &self,
+        name: &str,
+        terms: &Value,
+        options: Map,
+        scope: &Scope,
+    ) -> Result<Value, Error> {
         let template = Template { source: "".into(), body: Vec::new(), blocks: Vec::new() };
         let mut ctx = Ctx::new(self, scope, Arc::new(template));
         let terms = match terms {
             // `with_dict: name` and its like may name a variable without braces.
             Value::Str(text) if is_template(text) => self.render_str(text, scope)?,
+            Value::List(items) if crate::lookups::short(name) == "first_found" => {
+                crate::lookups::defined_members(&mut ctx, items)?
+            }
             other => ctx.render_members(other)?,
         };
-        known(crate::lookups::with(&mut ctx, name, terms))
+        known(crate::lookups::with(&mut ctx, name, terms, options))
     }
 }
 

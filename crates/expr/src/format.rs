@@ -197,7 +197,8 @@ fn sign(digits: &str, negative: bool, spec: &Spec) -> String {
 
 /// C's `%f`, `%e` and `%g`.
 pub(crate) fn float(number: f64, kind: char, precision: Option<usize>) -> String {
-    let precision = precision.unwrap_or(6);
+    // Rust refuses more digits; a double has at most 1074 behind the point that are not zero.
+    let precision = precision.unwrap_or(6).min(usize::from(u16::MAX) - 1);
     let text = match kind.to_ascii_lowercase() {
         'f' => format!("{number:.precision$}"),
         'e' => exponent(&format!("{number:.precision$e}")),
@@ -208,6 +209,7 @@ pub(crate) fn float(number: f64, kind: char, precision: Option<usize>) -> String
             let fixed = power >= -4 && (power as i64) < digits as i64;
             let text = if fixed {
                 let decimals = usize::try_from(digits as i64 - 1 - i64::from(power)).unwrap_or(0);
+                let decimals = decimals.min(usize::from(u16::MAX));
                 format!("{number:.decimals$}")
             } else {
                 scientific

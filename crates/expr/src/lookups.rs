@@ -101,7 +101,20 @@ fn vars(ctx: &mut Ctx<'_>, args: &Args) -> Res<Value> {
 }
 
 /// The items of `with_NAME`.
-pub(crate) fn with(ctx: &mut Ctx<'_>, name: &str, terms: Value) -> Res<Value> {
+/// The terms of `with_first_found`: one that names what is undefined names no file.
+pub(crate) fn defined_members(ctx: &mut Ctx<'_>, terms: &[Value]) -> Res<Value> {
+    let mut defined = Vec::with_capacity(terms.len());
+    for term in terms {
+        match ctx.render_members(term) {
+            Ok(value) => defined.push(value),
+            Err(error) if matches!(error.kind(), ErrorKind::Undefined { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Value::list(defined))
+}
+
+pub(crate) fn with(ctx: &mut Ctx<'_>, name: &str, terms: Value, mut kwargs: Map) -> Res<Value> {
     let name = short(name);
     if let Some(reason) = terms.unknown().filter(|_| matches!(terms, Value::Unknown(_))) {
         return Err(Error::unknown(reason));
@@ -113,7 +126,7 @@ pub(crate) fn with(ctx: &mut Ctx<'_>, name: &str, terms: Value) -> Res<Value> {
     if let Some(result) = local(ctx, name, &args, &Args::default())? {
         return Ok(result);
     }
-    let kwargs = map! { "wantlist" => true };
+    kwargs.insert("wantlist".into(), true.into());
     let result = ctx
         .engine
         .services()

@@ -262,7 +262,7 @@ fn lookups() {
     assert_eq!(render("{{ lookup('file', 'x', errors='ignore') }}"), Value::Null);
     let with = |name: &str, terms: &str| {
         let terms = from_json(serde_json::from_str(terms).unwrap());
-        engine().lookup_list(name, &terms, &scope()).unwrap().to_string()
+        engine().lookup_list(name, &terms, Map::new(), &scope()).unwrap().to_string()
     };
     assert_eq!(with("nested", "[[1, 2], [3]]"), "[[1, 3], [2, 3]]");
     assert_eq!(with("together", "[[1, 2], [3]]"), "[[1, 3], [2, None]]");
@@ -322,4 +322,19 @@ fn template_lookups_see_the_scope_of_the_task() {
     assert_eq!(render(marks).unwrap(), Value::from(12));
     assert!(render("{{ lookup('template', 'nope.j2') }}").unwrap_err().contains("nope.j2"));
     assert!(render("{{ lookup('template', 'self.j2') }}").is_err());
+}
+
+#[test]
+fn digits_without_end_are_cut_not_a_panic() {
+    for text in [
+        "'%.99999999999999999999f' % 1.5",
+        "'%.70000e' % 1.5",
+        "'%.70000g' % 0.0001",
+        "'{:.70000f}'.format(1.5)",
+    ] {
+        assert!(
+            render(&format!("{{{{ ({text}) | length }}}}")).to_text().unwrap().parse::<u64>().unwrap()
+                < 100_000
+        );
+    }
 }

@@ -12,7 +12,12 @@ pub fn meta(call: &Call) -> Result<Done, String> {
     let mut done = ok(map! { "changed" => false }, false);
     done.flow = match word.as_str() {
         "noop" | "refresh_inventory" => Flow::Next,
-        "flush_handlers" => call.running.flush_handlers(call.doing.context),
+        "flush_handlers" => {
+            if call.flag("resume", false)? {
+                call.running.resume_handlers();
+            }
+            call.running.flush_handlers(call.doing.context)
+        }
         "end_play" | "end_host" | "end_batch" => Flow::EndPlay,
         "end_role" if call.doing.context.role.is_some() => Flow::EndRole,
         "end_role" => return Err("`meta: end_role` is only for tasks in a role".into()),

@@ -8,11 +8,15 @@ use debark_value::{Map, Value};
 use super::Around;
 
 fn places(name: &str, around: Around<'_>) -> Vec<PathBuf> {
+    places_in("files", name, around)
+}
+
+fn places_in(subdirectory: &str, name: &str, around: Around<'_>) -> Vec<PathBuf> {
     if Path::new(name).is_absolute() {
         return vec![name.into()];
     }
     let roots = around.role_path.into_iter().chain([around.playbook_dir]);
-    roots.flat_map(|root| [root.join("files").join(name), root.join(name)]).collect()
+    roots.flat_map(|root| [root.join(subdirectory).join(name), root.join(name)]).collect()
 }
 
 /// A file's text; blanks at its end go unless `rstrip=false`.
@@ -71,6 +75,11 @@ pub(super) fn first_found(args: &[Value], kwargs: &Map, around: Around<'_>) -> R
             Some(other) => other.to_string().split([',', ';']).map(|part| part.trim().to_owned()).collect(),
         }
     };
+    // `with_first_found` looks where the task's action has its files.
+    let subdirectory = match kwargs.get("_subdir").and_then(Value::as_str) {
+        Some(name @ ("templates" | "vars")) => name,
+        _ => "files",
+    };
     let mut tried = Vec::new();
     let mut skip = kwargs.get("skip").is_some_and(Value::truthy);
     let flat = args.iter().flat_map(|arg| arg.as_list().map_or_else(|| vec![arg.clone()], <[Value]>::to_vec));
@@ -84,7 +93,7 @@ pub(super) fn first_found(args: &[Value], kwargs: &Map, around: Around<'_>) -> R
         };
         let bases = if paths.is_empty() { vec![String::new()] } else { paths };
         for name in bases.iter().flat_map(|base| files.iter().map(move |file| Path::new(base).join(file))) {
-            let candidates = places(&name.to_string_lossy(), around);
+            let candidates = places_in(subdirectory, &name.to_string_lossy(), around);
             if let Some(path) = candidates.iter().find(|path| path.exists()) {
                 return Ok(vec![Value::from(path.to_string_lossy().into_owned())]);
             }

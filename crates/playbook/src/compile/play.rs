@@ -218,7 +218,8 @@ impl Ctx<'_> {
         let flush_runs =
             keywords.tags.is_empty() || self.compiler.options.selection.selects(&self.rendered_tags(&scope));
         let mut nodes = Vec::new();
-        for part in [pre, roles.into_iter().chain(tasks).collect(), post] {
+        let runs = roles.into_iter().chain(tasks).collect();
+        for (part, resume) in [(pre, false), (runs, true), (post, false)] {
             if when.is_empty() || part.is_empty() {
                 nodes.extend(part);
             } else {
@@ -230,7 +231,7 @@ impl Ctx<'_> {
                 })));
             }
             if flush_runs {
-                let flush = self.flush(node.span);
+                let flush = self.flush(node.span, resume);
                 nodes.push(flush);
             }
         }
@@ -299,12 +300,17 @@ impl Ctx<'_> {
         }
     }
 
-    fn flush(&mut self, span: Span) -> wire::Node {
+    /// Handlers run; with `resume` also those that an earlier run left.
+    fn flush(&mut self, span: Span, resume: bool) -> wire::Node {
+        let mut args = map! { "free_form" => "flush_handlers" };
+        if resume {
+            args.insert("resume".into(), true.into());
+        }
         wire::Node::Task(Box::new(wire::Task {
             id: self.task_id(),
             span: self.span(span),
             action: "meta".to_owned(),
-            args: map! { "free_form" => "flush_handlers" },
+            args,
             ..wire::Task::default()
         }))
     }

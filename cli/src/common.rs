@@ -114,7 +114,12 @@ impl Common {
         let vault = Arc::new(Vault::open(&passwords, &mut ask).map_err(|error| vec![error])?);
         let extra = extra::parse(&self.extra_vars, sources, &*vault)?;
         let extra_vars = extra.into_iter().map(|(name, var)| (name, var.value)).collect();
-        let options = Options { vault: vault.clone(), sources: sources.clone(), ..Options::default() };
+        let options = Options {
+            vault: vault.clone(),
+            sources: sources.clone(),
+            script_timeout: config::inventory_timeout(),
+            ..Options::default()
+        };
         let inventory = Arc::new(Inventory::load(&self.inventory, options)?);
         show(inventory.warnings(), sources);
         Ok(Opened { settings, vault, inventory, extra_vars })
@@ -153,6 +158,7 @@ impl Common {
             },
             limit: Limit::parse(self.limit.as_deref())?,
             limit_text: self.limit.clone(),
+            patterns_told: false,
             inventory: self.inventory.clone(),
             forks: self.forks.or(settings.forks).unwrap_or(FORKS).max(1),
             become_: self.r#become || settings.become_,

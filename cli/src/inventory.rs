@@ -143,7 +143,12 @@ impl Common {
         let passwords = config::vault_sources(&self.vault_id, &self.vault_password_file, false);
         let mut ask = |_: &str| Err(std::io::Error::other("this command does not ask; name a file"));
         let vault = Arc::new(Vault::open(&passwords, &mut ask).map_err(|error| vec![error])?);
-        let options = Options { vault: vault.clone(), sources: sources.clone(), ..Options::default() };
+        let options = Options {
+            vault: vault.clone(),
+            sources: sources.clone(),
+            script_timeout: config::inventory_timeout(),
+            ..Options::default()
+        };
         let inventory = Inventory::load(&self.inventory, options)?;
         anstream::eprint!("{}", diagnostic::render(inventory.warnings(), sources, true));
         Ok((inventory, vault))

@@ -107,6 +107,9 @@ fn prepared(args: &RunArgs, sources: &Arc<SourceMap>) -> Result<Ready, Vec<Diagn
         return Err(errors);
     }
     warnings.extend(errors);
+    for play in plays.iter().take(debark_playbook::compile::foreseeable(&plays)) {
+        warnings.extend(opened.inventory.unmatched(&play.hosts, &play.host_spans));
+    }
     if args.list_hosts || args.list_tasks || args.list_tags {
         let odd = list(args, &plays, &opened.inventory).map_err(|error| vec![error])?;
         show(&odd, sources);
@@ -123,6 +126,7 @@ fn prepared(args: &RunArgs, sources: &Arc<SourceMap>) -> Result<Ready, Vec<Diagn
     site.run.skip_tags = selection.skip;
     site.run.force_handlers = force_handlers;
     site.run.step = args.step;
+    site.patterns_told = true;
     Ok(Some((Site::new(compiler, plays, opened.inventory, opened.vault, site), warnings)))
 }
 

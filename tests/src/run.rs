@@ -1,7 +1,7 @@
 //! One `debark run --json`, with its events.
 
 use std::collections::BTreeSet;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Output};
 
 use serde_json::Value;
 
@@ -35,7 +35,11 @@ impl Run {
     /// # Panics
     /// When it cannot be started.
     pub fn of(command: &mut Command) -> Self {
-        let output = command.arg("--json").output().unwrap_or_else(|err| panic!("{command:?}: {err}"));
+        Self::read(command.arg("--json").output().unwrap_or_else(|err| panic!("{command:?}: {err}")))
+    }
+
+    /// What a run with `--json` printed.
+    pub fn read(output: Output) -> Self {
         let mut events = Vec::new();
         let mut noise = Vec::new();
         for line in String::from_utf8_lossy(&output.stdout).lines() {

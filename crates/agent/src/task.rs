@@ -265,6 +265,7 @@ impl Running<'_> {
         let mut attempt = 1;
         loop {
             let mut done = self.execute(doing, scope);
+            self.warn(doing, &done);
             if tries > 1 {
                 done.outcome.result.insert("attempts".into(), attempt.into());
             }
@@ -301,6 +302,17 @@ impl Running<'_> {
             });
             self.on.link.flush();
             std::thread::sleep(Duration::from_secs_f64(delay.clamp(0.0, 86_400.0)));
+        }
+    }
+
+    /// Passes on what the module warns of.
+    fn warn(&self, doing: &Doing, done: &Done) {
+        let Some(Value::List(warnings)) = done.outcome.result.get("warnings").filter(|_| !doing.no_log)
+        else {
+            return;
+        };
+        for warning in warnings.iter() {
+            self.on.link.event(Event::Warning(self.on.scrub(&format!("{}: {warning}", doing.name))));
         }
     }
 
@@ -409,6 +421,8 @@ impl Running<'_> {
         }
         let failed = matches!(done.status, Status::Failed | Status::Rescued | Status::Unreachable);
         if self.is_once(doing, scope) {
+            // An include is well even if a task in it failed, but the other hosts must not go on.
+            let failed = failed || done.flow == Flow::Failed;
             let request = Request::RanOnce { task: task.id, result: register, failed };
             // If nobody listens any more the connection is gone, and the next task notices.
             let _ = self.on.link.request(request);

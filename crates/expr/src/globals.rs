@@ -37,12 +37,19 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 fn range(ctx: &mut Ctx<'_>, args: &Args) -> Res<V> {
-    let first = args.need(0, "start")?.to_int()?;
-    let (start, stop) = match args.int(1, "stop")? {
-        Some(stop) => (first, stop),
-        None => (0, first),
+    let (start, stop, step) = match args.named("end") {
+        // Tera's `range(end=N, start=0, step_by=1)`.
+        Some(end) => {
+            let named = |name: &str| args.named(name).map(V::to_int).transpose();
+            (named("start")?.unwrap_or(0), end.to_int()?, named("step_by")?)
+        }
+        None => {
+            let first = args.need(0, "start")?.to_int()?;
+            let stop = args.int(1, "stop")?;
+            (stop.map_or(0, |_| first), stop.unwrap_or(first), args.int(2, "step")?)
+        }
     };
-    let step = args.int(2, "step")?.unwrap_or(1);
+    let step = step.unwrap_or(1);
     if step == 0 {
         return Err(Error::call("needs a step that is not zero"));
     }

@@ -180,6 +180,9 @@ pub(crate) fn run(host: &Host, cmd: &Cmd, shown: Value, strip: bool) -> Result<M
         "delta" => clock::delta(output.elapsed),
         "msg" => "",
     });
+    if let Some(warning) = output.warning() {
+        result.insert("warnings".into(), Value::list([warning]));
+    }
     if output.rc == 0 {
         return Ok(result);
     }

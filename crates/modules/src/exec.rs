@@ -109,6 +109,8 @@ pub struct Output {
     pub stderr: Vec<u8>,
     /// How long it took.
     pub elapsed: Duration,
+    /// How many bytes it printed beyond those that were kept.
+    pub cut: u64,
 }
 
 impl Output {
@@ -120,6 +122,17 @@ impl Output {
     /// Standard error as text.
     pub fn err(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
+    /// What to say when not all that it printed was kept.
+    pub fn warning(&self) -> Option<String> {
+        (self.cut > 0).then(|| {
+            format!(
+                "the command printed more than is kept: of each output the first {} MiB are there, {} MiB are lost",
+                OUTPUT_LIMIT >> 20,
+                self.cut.div_ceil(1 << 20)
+            )
+        })
     }
 
     /// The failure that an exit code other than 0 is.
@@ -199,9 +212,17 @@ impl Executor {
             .wait()
             .map_err(|error| Failure::new(format!("cannot wait for {}: {error}", cmd.program())))?;
         let rc = status.code().unwrap_or_else(|| -status.signal().unwrap_or(1));
-        let [stdout, stderr] = streams;
-        Ok(Output { rc, stdout, stderr, elapsed: started.elapsed() })
+        let cut = streams.iter().map(|stream| stream.cut).sum();
+        let [stdout, stderr] = streams.map(|stream| stream.kept);
+        Ok(Output { rc, stdout, stderr, elapsed: started.elapsed(), cut })
     }
+}
+
+/// What is known of one output.
+#[derive(Default)]
+struct Stream {
+    kept: Vec<u8>,
+    cut: u64,
 }
 
 enum Stopped {
@@ -213,7 +234,7 @@ enum Stopped {
 ///
 /// What a command leaves in the background (`daemon &`) may hold the pipes open for ever: once the command itself
 /// has ended, silence for [`LINGER`] ends the reading, as Ansible does it.
-fn collect(child: &mut Child, mut input: &[u8], timeout: Option<Duration>) -> Result<[Vec<u8>; 2], Stopped> {
+fn collect(child: &mut Child, mut input: &[u8], timeout: Option<Duration>) -> Result<[Stream; 2], Stopped> {
     let deadline = timeout.map(|limit| Instant::now() + limit);
     let mut stdin = child.stdin.take();
     if let Some(pipe) = &stdin {
@@ -222,7 +243,7 @@ fn collect(child: &mut Child, mut input: &[u8], timeout: Option<Duration>) -> Re
     }
     let mut pipes: [Option<OwnedFd>; 2] =
         [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
-    let mut streams = [Vec::new(), Vec::new()];
+    let mut streams = [Stream::default(), Stream::default()];
     // Without pidfd_open(2) (Linux before 5.3) the end is asked for now and then.
     let mut exit =
         Pid::from_raw(child.id().cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
@@ -310,13 +331,14 @@ fn wait_ready(
 }
 
 /// Reads what is there; keeps only the first part, so that the writer never blocks. `false` at the end.
-fn read_some(pipe: Option<&OwnedFd>, kept: &mut Vec<u8>) -> bool {
+fn read_some(pipe: Option<&OwnedFd>, stream: &mut Stream) -> bool {
     let mut chunk = [0u8; 16 << 10];
     let Some(count @ 1..) = pipe.and_then(|pipe| rustix::io::read(pipe, &mut chunk).ok()) else {
         return false;
     };
-    let room = OUTPUT_LIMIT.saturating_sub(kept.len()).min(count);
-    kept.extend_from_slice(chunk.get(..room).unwrap_or_default());
+    let room = OUTPUT_LIMIT.saturating_sub(stream.kept.len()).min(count);
+    stream.kept.extend_from_slice(chunk.get(..room).unwrap_or_default());
+    stream.cut += (count - room) as u64;
     true
 }
 

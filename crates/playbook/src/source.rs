@@ -88,7 +88,11 @@ impl SourceMap {
         if let Some(file) = self.read(|inner| inner.by_path.get(path).copied()) {
             return Ok(file);
         }
-        let text = read_text(path)?;
+        let text = match read_text(path) {
+            Ok(text) => text,
+            Err(Unreadable::No(error)) => return Err(error),
+            Err(Unreadable::Garbled(bytes, at)) => return Err(self.garbled(path, &bytes, at)),
+        };
         Ok(self.insert(Source { path: path.to_owned(), name: display_name(path), text, secret: false }))
     }
 
@@ -119,6 +123,39 @@ impl SourceMap {
         format!("{name}:{}:{}", span.line, span.column)
     }
 
+    /// Shows where a file stops being UTF-8: its line is quoted with marks in place of what cannot be shown.
+    fn garbled(&self, path: &Path, bytes: &[u8], at: usize) -> Diagnostic {
+        let before = String::from_utf8_lossy(bytes.get(..at).unwrap_or_default());
+        let (line, column) =
+            (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or_default());
+        let name = display_name(path);
+        // Quoting a large binary file would cost more than it tells.
+        let text = String::from_utf8_lossy(bytes.get(..bytes.len().min(at + 256)).unwrap_or_default());
+        let file = self.add_quoted(Source {
+            path: path.to_owned(),
+            name: name.clone(),
+            text: text.into(),
+            secret: false,
+        });
+        let start = u32::try_from(at).unwrap_or(u32::MAX);
+        let column = u32::try_from(column.chars().count() + 1).unwrap_or(u32::MAX);
+        let span =
+            Span { file, line: u32::try_from(line).unwrap_or(u32::MAX), column, start, end: start + 1 };
+        Diagnostic::error(format!(
+            "{name} is not UTF-8 text: no UTF-8 text has the byte {:#04x} here",
+            bytes.get(at).copied().unwrap_or_default()
+        ))
+        .at(span)
+        .hint("save it as UTF-8; a binary file cannot be read here")
+    }
+
+    /// Keeps a source only for what is said about it: whoever loads its path reads it anew.
+    fn add_quoted(&self, source: Source) -> u32 {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.files.push(Arc::new(source));
+        inner.files.len() as u32 - 1
+    }
+
     fn insert(&self, source: Source) -> u32 {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         // Fewer than 2^32 files: each holds memory of its own.
@@ -147,22 +184,25 @@ fn display_name(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn read_text(path: &Path) -> Result<Arc<str>, Diagnostic> {
-    let bytes = read_bytes(path, MAX_BYTES)?;
-    let name = display_name(path);
+enum Unreadable {
+    No(Diagnostic),
+    /// It has a byte that no UTF-8 text has, at that offset.
+    Garbled(Vec<u8>, usize),
+}
+
+fn read_text(path: &Path) -> Result<Arc<str>, Unreadable> {
+    let bytes = read_bytes(path, MAX_BYTES).map_err(Unreadable::No)?;
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(Diagnostic::error(format!("{name} is UTF-16 text")).hint("save it as UTF-8"));
+        let name = display_name(path);
+        return Err(Unreadable::No(
+            Diagnostic::error(format!("{name} is UTF-16 text")).hint("save it as UTF-8"),
+        ));
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Arc::from(text.strip_prefix('\u{feff}').unwrap_or(&text))),
         Err(error) => {
-            let valid = error.utf8_error().valid_up_to();
-            let before = error.as_bytes().get(..valid).unwrap_or_default();
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            Err(Diagnostic::error(format!(
-                "{name} is not UTF-8 text: line {line} has a byte that no UTF-8 text has"
-            ))
-            .hint("save it as UTF-8; a binary file cannot be read here"))
+            let at = error.utf8_error().valid_up_to();
+            Err(Unreadable::Garbled(error.into_bytes(), at))
         }
     }
 }

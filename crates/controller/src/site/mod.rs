@@ -37,6 +37,8 @@ pub struct SiteOptions {
     pub limit: Limit,
     /// `--limit` as given.
     pub limit_text: Option<String>,
+    /// Whether names in `hosts` that nothing has were told already, as far as they could be known.
+    pub patterns_told: bool,
     /// `-i` as given.
     pub inventory: Vec<String>,
     /// `-f`.

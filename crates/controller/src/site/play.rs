@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use debark_playbook::compile::Selection;
+use debark_playbook::compile::{Selection, foreseeable};
 use debark_playbook::{CompiledPlay, Diagnostic};
 use debark_value::{Map, Value};
 use debark_wire::{HostPlay, Node, Play};
@@ -88,7 +88,7 @@ impl Site {
                     .map_or_else(|_| play.name.clone(), |name| name.to_string())
             },
             shared: debark_wire::encode(&play).map_err(|error| format!("{place}: {error}"))?.into(),
-            warnings: self.oddities(&selected.warnings, hosts.is_empty()),
+            warnings: self.oddities(&self.untold(index, compiled, selected.warnings), hosts.is_empty()),
             hosts: ordered(hosts, order, seed),
             serial,
             tasks: tasks.ids,
@@ -96,6 +96,15 @@ impl Site {
             any_errors_fatal,
             fetches: self.fetches(index, &compiled.playbook_dir),
         })
+    }
+
+    /// Without what was told before the run.
+    fn untold(&self, index: u32, compiled: &CompiledPlay, mut warnings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        if self.options.patterns_told && (index as usize) < foreseeable(&self.plays) {
+            let told = self.inventory.unmatched(&compiled.hosts, &compiled.host_spans);
+            warnings.retain(|warning| !told.iter().any(|told| told.message == warning.message));
+        }
+        warnings
     }
 
     /// What to tell of a play's pattern.

@@ -79,6 +79,7 @@ fn run_once(cmd: &Cmd, policy_rc_d: Option<i64>, host: &Host) -> Result<Output, 
         // Without our files, whatever kept them from being made says why.
         stderr: read("err").unwrap_or(shell.stderr),
         elapsed: shell.elapsed,
+        cut: shell.cut,
     };
     forget(&base);
     Ok(output)

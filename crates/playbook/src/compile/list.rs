@@ -28,6 +28,24 @@ pub struct ListedTask {
     pub tags: Vec<String>,
 }
 
+/// How many plays, from the first on, select their hosts from an inventory that is as it was read: those up to the
+/// first that may add hosts or groups.
+pub fn foreseeable(plays: &[CompiledPlay]) -> usize {
+    fn adds(node: &Node) -> bool {
+        match node {
+            Node::Block(block) => {
+                [&block.block, &block.rescue, &block.always].into_iter().flatten().any(adds)
+            }
+            Node::Task(task) => {
+                let name = task.action.rsplit('.').next().unwrap_or_default();
+                matches!(name, "add_host" | "group_by" | "include_tasks" | "include_role")
+            }
+        }
+    }
+    let first = plays.iter().position(|play| play.play.tasks.iter().chain(&play.play.handlers).any(adds));
+    first.map_or(plays.len(), |play| play + 1)
+}
+
 impl CompiledPlay {
     /// The play's tasks and tags.
     pub fn list(&self) -> ListedPlay {

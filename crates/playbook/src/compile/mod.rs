@@ -31,7 +31,7 @@ use std::sync::Arc;
 use debark_value::{Map, Value};
 use debark_wire::Play;
 
-pub use list::{ListedPlay, ListedTask};
+pub use list::{ListedPlay, ListedTask, foreseeable};
 pub use mentions::Mentions;
 pub use runtime::Asking;
 pub use tags::Selection;
@@ -69,6 +69,8 @@ pub struct CompiledPlay {
     pub span: Span,
     /// Host patterns, to be joined by `:`; may hold templates.
     pub hosts: Vec<String>,
+    /// Where each of them is.
+    pub host_spans: Vec<Span>,
     /// `serial`: sizes of batches, the last one repeated; numbers, percentages or templates. Empty: all at once.
     pub serial: Vec<Value>,
     /// `order`.

@@ -195,7 +195,7 @@ impl Ctx<'_> {
         keywords.tags.extend(around.tags.iter().cloned());
         let mut vars = std::mem::take(&mut keywords.vars);
         vars.extend(around.vars.clone());
-        let hosts = self.hosts(node);
+        let (hosts, host_spans) = self.hosts(node);
         let mut known = vars.clone();
         known.insert("playbook_dir".into(), Value::from(self.playbook_dir.display().to_string()));
         let vars_files = self.vars_files(node, &known);
@@ -275,6 +275,7 @@ impl Ctx<'_> {
         CompiledPlay {
             span: node.span,
             hosts,
+            host_spans,
             serial: match value("serial") {
                 Some(Value::List(items)) => items.to_vec(),
                 Some(one) => vec![one],
@@ -315,7 +316,7 @@ impl Ctx<'_> {
         }))
     }
 
-    fn hosts(&mut self, node: &Node) -> Vec<String> {
+    fn hosts(&mut self, node: &Node) -> (Vec<String>, Vec<Span>) {
         let Some(hosts) = node.get("hosts") else {
             let hint = match node.as_map().and_then(|entries| entries.first()) {
                 Some((key, _)) if super::actions::resolve(&key.name).is_ok() => {
@@ -324,14 +325,14 @@ impl Ctx<'_> {
                 _ => "write `- hosts: all`",
             };
             self.report(Diagnostic::error("this play names no hosts").at(first_key(node)).hint(hint));
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         };
         let texts = self.texts("`hosts`", hosts);
         if texts.is_empty() && hosts.as_seq().is_none_or(<[Node]>::is_empty) {
             self.error(hosts.span, "`hosts` is empty");
         }
         self.check_templates(hosts);
-        texts.into_iter().map(|(text, _)| text).collect()
+        texts.into_iter().unzip()
     }
 
     fn roles(&mut self, node: &Node, scope: &Scope) -> (Vec<wire::Node>, Vec<String>) {

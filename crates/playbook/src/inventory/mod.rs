@@ -52,7 +52,7 @@ impl Default for Options {
         Self {
             vault: Arc::default(),
             sources: Arc::default(),
-            script_timeout: Duration::from_secs(120),
+            script_timeout: crate::vars::config::INVENTORY_TIMEOUT,
             merge_hashes: false,
         }
     }

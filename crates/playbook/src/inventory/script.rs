@@ -184,11 +184,20 @@ impl Reader<'_> {
             if is_no_program(&failure) {
                 return Ok(());
             }
-            let failure = match failure {
-                Failure::Timeout(_) => Failure::Timeout(self.timeout),
-                other => other,
-            };
-            Err(self.wrong(&failure.describe()))
+            Err(match failure {
+                Failure::Timeout(_) => {
+                    let hint = format!(
+                        "run `{} {}` by itself, or raise DEBARK_INVENTORY_TIMEOUT (seconds)",
+                        self.path.display(),
+                        args.join(" ")
+                    );
+                    self.wrong(&Failure::Timeout(self.timeout).describe()).hint(hint)
+                }
+                Failure::Start(error) if error.kind() == std::io::ErrorKind::NotFound => self
+                    .wrong("cannot be run: the program that its first line names does not exist")
+                    .hint("correct its `#!` line, or install that program"),
+                other => self.wrong(&other.describe()),
+            })
         })?;
         if !output.status.success() {
             let end = match output.status.code() {
@@ -207,6 +216,11 @@ impl Reader<'_> {
         if text.trim().is_empty() && args.first() == Some(&"--host") {
             return Ok((Value::Null, 0));
         }
+        if text.trim().is_empty() {
+            return Err(Err(self
+                .wrong("printed nothing")
+                .hint("`--list` must print a JSON object, at least {}")));
+        }
         let file = self.sources.add(self.path, &text, false);
         match serde_json::from_str(&text) {
             Ok(json) => Ok((from_json(json), file)),
@@ -216,7 +230,10 @@ impl Reader<'_> {
                 let start = text.split_inclusive('\n').take(line as usize - 1).map(str::len).sum::<usize>();
                 let at = u32::try_from(start + column as usize - 1).unwrap_or(u32::MAX);
                 let span = Span { file, line, column, start: at, end: at };
-                Err(Err(self.wrong(&format!("printed something that is not JSON: {error}")).at(span)))
+                // The place is shown below, not in the sentence.
+                let why = error.to_string();
+                let why = why.split(" at line ").next().unwrap_or_default();
+                Err(Err(self.wrong(&format!("printed something that is not JSON: {why}")).at(span)))
             }
         }
     }

@@ -8,6 +8,7 @@ use super::Inventory;
 use super::data::HostId;
 use super::pattern::{evaluate, split};
 use crate::Diagnostic;
+use crate::source::Span;
 
 /// A retry file is a list of names.
 const MOST_LIMIT: u64 = 64 << 20;
@@ -67,6 +68,19 @@ impl Inventory {
             hosts: hosts.into_iter().map(|id| state.data.host(id).name.clone()).collect(),
             warnings,
         })
+    }
+
+    /// What a play's `hosts` names and the inventory does not know, each at its place. Parts that are templates are
+    /// left out.
+    pub fn unmatched(&self, patterns: &[String], spans: &[Span]) -> Vec<Diagnostic> {
+        let mut warnings = Vec::new();
+        let state = self.lock();
+        for (pattern, span) in patterns.iter().zip(spans).filter(|(pattern, _)| !pattern.contains("{{")) {
+            // What is malformed is refused when the play begins.
+            let Ok(matched) = evaluate(&state.data, &split(pattern)) else { continue };
+            warnings.extend(matched.warnings.into_iter().map(|warning| warning.or_at(*span)));
+        }
+        warnings
     }
 
     fn matching(&self, parts: &[String], warnings: &mut Vec<Diagnostic>) -> Result<Vec<HostId>, Diagnostic> {

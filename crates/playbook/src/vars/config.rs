@@ -4,10 +4,23 @@ mod settings;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::vault;
 
 pub use settings::Settings;
+
+/// How long an inventory script may take unless `DEBARK_INVENTORY_TIMEOUT` says otherwise.
+pub const INVENTORY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long an inventory script may take: seconds in `DEBARK_INVENTORY_TIMEOUT`.
+pub fn inventory_timeout() -> Duration {
+    let given = std::env::var("DEBARK_INVENTORY_TIMEOUT").ok().and_then(|text| text.trim().parse().ok());
+    // A day is as good as for ever.
+    given
+        .filter(|seconds| (0.0..=86_400.0).contains(seconds))
+        .map_or(INVENTORY_TIMEOUT, Duration::from_secs_f64)
+}
 
 /// An `ansible.cfg`.
 #[derive(Debug, Default)]

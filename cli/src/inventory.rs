@@ -17,7 +17,6 @@ use crate::exit;
 
 /// Arguments of `debark inventory`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct InventoryArgs {
     #[command(subcommand)]
     command: Option<InventoryCommand>,
@@ -49,8 +48,6 @@ enum InventoryCommand {
         var: String,
         /// The host
         host: String,
-        #[command(flatten)]
-        common: Common,
         /// Variables of the command line, which win over all others
         #[arg(short, long, value_name = "VARS")]
         extra_vars: Vec<String>,
@@ -60,22 +57,22 @@ enum InventoryCommand {
 #[derive(Debug, Args)]
 struct Common {
     /// Inventory file, directory or script, or host names with a comma
-    #[arg(short, long, value_name = "SOURCE")]
+    #[arg(short, long, value_name = "SOURCE", global = true)]
     inventory: Vec<String>,
     /// Only these hosts
-    #[arg(short, long, value_name = "PATTERN")]
+    #[arg(short, long, value_name = "PATTERN", global = true)]
     limit: Option<String>,
     /// Where the playbooks are: group_vars and host_vars there count as well
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    #[arg(long, value_name = "DIR", default_value = ".", global = true)]
     playbook_dir: PathBuf,
     /// Show what came out of a vault
-    #[arg(long)]
+    #[arg(long, global = true)]
     show_secrets: bool,
     /// File or script with a vault password
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     vault_password_file: Vec<PathBuf>,
     /// Vault password with a label: LABEL@FILE
-    #[arg(long, value_name = "LABEL@SOURCE")]
+    #[arg(long, value_name = "LABEL@SOURCE", global = true)]
     vault_id: Vec<String>,
 }
 
@@ -95,16 +92,22 @@ pub fn run(args: InventoryArgs) -> ExitCode {
 }
 
 fn execute(args: InventoryArgs, sources: &Arc<SourceMap>) -> Result<String, Vec<Diagnostic>> {
-    if let Some(InventoryCommand::Explain { var, host, common, extra_vars }) = args.command {
+    let common = &args.common;
+    if let Some(InventoryCommand::Explain { var, host, extra_vars }) = args.command {
         let (inventory, vault) = common.load(sources)?;
         let extra = extra::parse(&extra_vars, sources, &*vault)?;
         implicit(&inventory, &host);
         let above = [(Layer::Extra, "command line".into(), Arc::new(extra))];
-        let origins = inventory.explain(&var, &host, &[common.playbook_dir], &above)?;
+        let origins = inventory.explain(&var, &host, std::slice::from_ref(&common.playbook_dir), &above)?;
         if origins.is_empty() {
             return Ok(format!("nothing sets {var} for {host}"));
         }
-        let lines = origins.iter().map(|origin| {
+        // A file that stands beside both the inventory and the playbook is read as either; it need be told once.
+        let again = |index: usize, place: &Option<String>| {
+            place.is_some() && origins.iter().skip(index + 1).any(|later| later.place == *place)
+        };
+        let told = origins.iter().enumerate().filter(|(index, origin)| !again(*index, &origin.place));
+        let lines = told.map(|(_, origin)| {
             let mark = if origin.wins { "=>" } else { "  " };
             let value = match (&origin.value, origin.secret && !common.show_secrets) {
                 (_, true) => MASK.to_owned(),
@@ -116,15 +119,15 @@ fn execute(args: InventoryArgs, sources: &Arc<SourceMap>) -> Result<String, Vec<
         });
         return Ok(lines.collect::<Vec<_>>().join("\n"));
     }
-    let (inventory, _) = args.common.load(sources)?;
-    let dirs = [args.common.playbook_dir];
-    let reveal = args.common.show_secrets;
+    let (inventory, _) = common.load(sources)?;
+    let dirs = [common.playbook_dir.clone()];
+    let reveal = common.show_secrets;
     if let Some(host) = &args.host {
         implicit(&inventory, host);
         return Ok(render::to_json(&inventory.shown_vars(host, &dirs, reveal)?));
     }
     if args.list {
-        let limit = Limit::parse(args.common.limit.as_deref()).map_err(|error| vec![error])?;
+        let limit = Limit::parse(common.limit.as_deref()).map_err(|error| vec![error])?;
         return Ok(render::to_json(&inventory.list(&limit, &dirs, reveal)?));
     }
     inventory.graph(&args.group, args.vars.then_some(&dirs[..]))

@@ -42,9 +42,16 @@ impl Cmd {
         self
     }
 
-    /// The command line, for messages.
+    /// The command line, for messages. Of scripts among its words only the beginning is of use.
     pub fn line(&self) -> String {
-        let words: Vec<_> = self.argv.iter().map(|word| word.to_string_lossy()).collect();
+        let short = |word: &OsString| {
+            let word = word.to_string_lossy();
+            match word.split_once('\n') {
+                Some((first, _)) => format!("{first} ..."),
+                None => word.into_owned(),
+            }
+        };
+        let words: Vec<_> = self.argv.iter().map(short).collect();
         words.join(" ")
     }
 
@@ -99,6 +106,11 @@ mod tests {
         let err = Cmd::new("sh").args(["-c", "echo no luck >&2; exit 3"]).run().unwrap_err();
         let text = err.to_string();
         assert!(text.contains("exit status: 3") && text.contains("no luck"), "{text}");
+    }
+
+    #[test]
+    fn scripts_are_not_told_whole() {
+        assert_eq!(Cmd::new("sh").args(["-c", "one\ntwo", "x"]).line(), "sh -c one ... x");
     }
 
     #[test]

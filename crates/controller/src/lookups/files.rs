@@ -76,10 +76,8 @@ pub(super) fn first_found(args: &[Value], kwargs: &Map, around: Around<'_>) -> R
         }
     };
     // `with_first_found` looks where the task's action has its files.
-    let subdirectory = match kwargs.get("_subdir").and_then(Value::as_str) {
-        Some(name @ ("templates" | "vars")) => name,
-        _ => "files",
-    };
+    let subdirectory = kwargs.get("_subdir").and_then(Value::as_str);
+    let subdirectory = subdirectory.filter(|name| matches!(*name, "templates" | "vars")).unwrap_or("files");
     let mut tried = Vec::new();
     let mut skip = kwargs.get("skip").is_some_and(Value::truthy);
     let flat = args.iter().flat_map(|arg| arg.as_list().map_or_else(|| vec![arg.clone()], <[Value]>::to_vec));

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use crate::dpkg::Database;
 use crate::param::{NO_RULES, Rules};
+use crate::plan::Action;
 use crate::{Failure, Host, Map, Plan, Value, choices, command, map, params};
 
 mod deb;
@@ -117,7 +118,41 @@ impl Job {
 ///
 /// # Errors
 /// A package is not available, apt cannot be asked, or the lists cannot be fetched.
-pub fn plan(mut params: Params, host: &Host) -> Result<Plan, Failure> {
+pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
+    // What an earlier run had begun decides what there is to do. A check leaves the report to a run.
+    let warnings = match transaction::any_begun() && !host.is_check() {
+        true => transaction::settle(params.lock_timeout, host)?,
+        false => Vec::new(),
+    };
+    let mut plan = observe(params, host)?;
+    if !warnings.is_empty() {
+        plan = plan.with("warnings", Value::list(warnings.clone()));
+        if let Action::Change(apply) = plan.action {
+            plan.action = Action::Change(Box::new(move |host| also_warned(apply(host), &warnings)));
+        }
+    }
+    Ok(plan)
+}
+
+/// The outcome with these warnings before its own.
+fn also_warned(outcome: Result<Map, Failure>, earlier: &[String]) -> Result<Map, Failure> {
+    let add = |result: &mut Map| {
+        let own = result.get("warnings").and_then(Value::as_list).unwrap_or_default().to_vec();
+        let all = earlier.iter().map(|text| Value::from(text.as_str())).chain(own);
+        result.insert("warnings".into(), Value::list(all));
+    };
+    outcome
+        .map(|mut result| {
+            add(&mut result);
+            result
+        })
+        .map_err(|mut failure| {
+            add(&mut failure.result);
+            failure
+        })
+}
+
+fn observe(mut params: Params, host: &Host) -> Result<Plan, Failure> {
     params.name =
         params.name.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
     check(&params)?;

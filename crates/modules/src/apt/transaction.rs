@@ -135,6 +135,12 @@ fn active() -> Vec<String> {
     units
 }
 
+/// Whether an earlier run left a transaction, at work or over: one look at a directory that most often is not there.
+pub(super) fn any_begun() -> bool {
+    let mut names = fs::read_dir(DIR).into_iter().flatten().filter_map(Result::ok);
+    names.any(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
+}
+
 /// Waits for transactions of earlier runs, cleans up after them, and says what became of them.
 ///
 /// # Errors

@@ -239,7 +239,8 @@ impl Running<'_> {
         if !invocation.check {
             self.gate(doing.task.id)?;
         }
-        let request = Request::Delegate { host: host.clone(), invocation: Box::new(invocation) };
+        let task = doing.task.id;
+        let request = Request::Delegate { task, host: host.clone(), invocation: Box::new(invocation) };
         let answer = self.on.link.request(request)?;
         let Answer::Outcome(outcome) = answer else {
             return Err("the controller did not answer a delegated task with an outcome".into());
@@ -247,7 +248,7 @@ impl Running<'_> {
         let facts_are_theirs =
             self.flag(&doing.keywords.delegate_facts, "delegate_facts", scope)?.unwrap_or(false);
         if facts_are_theirs && let Some(facts) = outcome.result.get("ansible_facts").and_then(Value::as_map) {
-            self.on.link.request(Request::SetFacts { host, facts: facts.clone() })?;
+            self.on.link.request(Request::SetFacts { task, host, facts: facts.clone() })?;
         }
         Ok(*outcome)
     }

@@ -237,7 +237,7 @@ impl Reader {
             }
         }
         loop {
-            match debark_wire::read::<FromAgent>(&mut stdout) {
+            match debark_wire::read_within::<FromAgent>(debark_wire::HOST_FRAME_LIMIT, &mut stdout) {
                 Ok(message) => tell(Incoming::Message(message)),
                 Err(error) => return End::After(error),
             }

@@ -45,6 +45,13 @@ impl Barriers {
         }
     }
 
+    /// Whether a host will not come to a task any more: it is behind it, or waits for others at a later one.
+    pub(crate) fn is_past(&self, host: &str, task: u32) -> bool {
+        let shared = self.shared.contains(&task);
+        let behind = shared && self.passed.get(host).is_some_and(|passed| *passed > task);
+        behind || self.waiting.iter().any(|(name, _, at)| name == host && (!shared || *at > task))
+    }
+
     /// A host is done, failed or lost: nobody waits for it.
     pub(crate) fn leave(&mut self, host: &str) {
         self.passed.remove(host);

@@ -24,10 +24,13 @@ use crate::world::{Connector, PlaySpec, Settings, World};
 
 /// How often clocks are drawn and patience is looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// How many bytes of its variables a host may report for others to read.
+const MOST_TOLD: usize = 128 << 20;
 
 pub(crate) enum Input {
     From { host: Arc<str>, incoming: Incoming },
     Answered { host: String, id: u32, answer: Result<Answer, String> },
+    Refused { host: String, id: u32, why: String },
     Interrupt,
 }
 
@@ -173,6 +176,7 @@ impl<'a> Engine<'a> {
             play: spec.index,
             fetches: spec.fetches.clone(),
             barriers: Barriers::new(batch, spec.tasks.clone()),
+            once: OnceTasks::new(batch),
             size: batch.len(),
             max_fail_percentage: spec.max_fail_percentage,
             any_errors_fatal: spec.any_errors_fatal,
@@ -218,7 +222,14 @@ impl<'a> Engine<'a> {
     fn take(&mut self, input: Input) {
         match input {
             Input::From { host, incoming } => self.incoming(&host, incoming),
-            Input::Answered { host, id, answer } => self.answer(&host, id, answer),
+            Input::Answered { host, id, answer } => {
+                self.asked(&host);
+                self.answer(&host, id, answer);
+            }
+            Input::Refused { host, id, why } => {
+                self.asked(&host);
+                self.refuse(&host, id, why);
+            }
             Input::Interrupt => {
                 self.outcome.interrupted += 1;
                 if self.outcome.interrupted == 1 {
@@ -269,6 +280,12 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Tells the user something that is not of one task.
+    pub(crate) fn warn(&mut self, text: &str) {
+        let text = crate::event::plain(&self.world.secrets().scrub(text));
+        self.monitor.note(&Note::Warning(&text));
+    }
+
     /// Whether the host runs that play now.
     pub(crate) fn in_batch(&self, name: &str, play: u32) -> bool {
         play == self.batch.play && self.hosts.get(name).is_some_and(|host| host.playing)
@@ -293,7 +310,12 @@ impl<'a> Engine<'a> {
                 self.batch.barriers.passed(name, result.task);
                 self.release();
             }
-            Event::Vars(vars) => host.known.extend(vars.clone()),
+            Event::Vars(vars) => {
+                host.told += debark_wire::encode(vars).map_or(usize::MAX / 2, |bytes| bytes.len());
+                if host.told <= MOST_TOLD {
+                    host.known.extend(vars.clone());
+                }
+            }
             _ => {}
         }
         self.monitor.note(&Note::Event { host: name, event: &event });
@@ -320,9 +342,7 @@ impl<'a> Engine<'a> {
         let played = std::mem::take(&mut host.playing);
         host.task = None;
         self.batch.barriers.leave(name);
-        for ((other, request), answer) in self.batch.once.leave(name) {
-            self.answer(&other, request, Ok(answer));
-        }
+        self.batch.once.leave(name);
         for (other, request) in self.batch.throttles.leave(name) {
             self.answer(&other, request, Ok(Answer::Done));
         }

@@ -86,22 +86,38 @@ pub trait Monitor {
     fn tick(&mut self) {}
 }
 
-/// Takes secrets out of everything an agent says: it knows those it was sent, the controller may know more.
+/// Text that cannot disturb a terminal: control characters but for line ends and tabs are gone.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
+/// Takes secrets out of everything an agent says, which knows those it was sent while the controller may know more;
+/// and what would steer a terminal.
 pub(crate) fn scrub(event: &mut Event, secrets: &Secrets) {
-    if secrets.is_empty() {
-        return;
-    }
-    let clean = |text: &mut String| *text = secrets.scrub(text);
+    let clean = |text: &mut String| {
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+            *text = plain(text);
+        }
+        if !secrets.is_empty() {
+            *text = secrets.scrub(text);
+        }
+    };
     match event {
         Event::Started { name, .. } | Event::Retry { name, .. } => clean(name),
         Event::Item(result) | Event::Task(result) => {
-            clean(&mut result.name);
-            [&mut result.item, &mut result.message, &mut result.hint].into_iter().flatten().for_each(clean);
+            [&mut result.name, &mut result.action, &mut result.place].into_iter().for_each(clean);
+            [&mut result.item, &mut result.message, &mut result.hint, &mut result.delegated]
+                .into_iter()
+                .flatten()
+                .for_each(clean);
             for diff in &mut result.diff {
+                [&mut diff.before_header, &mut diff.after_header].into_iter().for_each(clean);
                 clean(&mut diff.before);
                 clean(&mut diff.after);
             }
-            result.result = secrets.scrub_value(&result.result);
+            if !secrets.is_empty() {
+                result.result = secrets.scrub_value(&result.result);
+            }
         }
         Event::Warning(text) => clean(text),
         Event::Stats { data, .. } => {
@@ -110,6 +126,8 @@ pub(crate) fn scrub(event: &mut Event, secrets: &Secrets) {
             }
         }
         // Variables are for other hosts, which need them as they are; monitors do not show them.
-        Event::Vars(_) | Event::Notified { .. } | Event::Resumed { .. } | Event::Included { .. } => {}
+        Event::Vars(_) => {}
+        Event::Notified { handlers } | Event::Resumed { handlers } => handlers.iter_mut().for_each(clean),
+        Event::Included { what, .. } => clean(what),
     }
 }

@@ -37,6 +37,10 @@ pub(crate) struct Host {
     pub(crate) notified: Vec<String>,
     /// Facts, registers and set_fact that it reported.
     pub(crate) known: Map,
+    /// How many bytes of them there were.
+    pub(crate) told: usize,
+    /// How many of its questions are being answered.
+    pub(crate) asking: u32,
 }
 
 impl Default for Host {
@@ -49,6 +53,8 @@ impl Default for Host {
             task: None,
             notified: Vec::new(),
             known: Map::new(),
+            told: 0,
+            asking: 0,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod barrier;
 mod batch;
+mod care;
 mod delegate;
 mod engine;
 mod event;

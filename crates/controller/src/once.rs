@@ -10,58 +10,102 @@ pub(crate) type Asker = (String, u32);
 
 #[derive(Debug)]
 enum Once {
-    Running { host: String, waiting: Vec<Asker> },
-    Done { result: Value, failed: bool },
+    /// Nobody knows yet what comes of it. Without a runner it waits for the batch's first host.
+    Open {
+        runner: Option<String>,
+        waiting: Vec<Asker>,
+    },
+    Done {
+        result: Value,
+        failed: bool,
+    },
 }
 
-/// `run_once` tasks of a batch.
+/// More such tasks no play has; a host that makes up numbers gets no further.
+const MOST: usize = 1 << 16;
+
+/// `run_once` tasks of a batch. The first host of the batch that comes to a task runs it, as documented: who asks
+/// first has no say.
 #[derive(Debug, Default)]
-pub(crate) struct OnceTasks(HashMap<u32, Once>);
+pub(crate) struct OnceTasks {
+    /// Hosts that are still there, in order.
+    order: Vec<String>,
+    tasks: HashMap<u32, Once>,
+}
 
 impl OnceTasks {
-    /// A host comes to the task: the answer, unless it must wait.
+    /// For a batch.
+    pub(crate) fn new(batch: &[String]) -> Self {
+        Self { order: batch.to_vec(), tasks: HashMap::new() }
+    }
+
+    /// A host comes to the task: the answer, unless it must wait for [`OnceTasks::settled`].
     pub(crate) fn ask(&mut self, host: &str, request: u32, task: u32) -> Option<Answer> {
-        match self.0.get_mut(&task) {
-            None => {
-                self.0.insert(task, Once::Running { host: host.into(), waiting: Vec::new() });
-                Some(Answer::Run)
-            }
-            Some(Once::Running { host: runner, .. }) if runner == host => Some(Answer::Run),
-            Some(Once::Running { waiting, .. }) => {
+        if self.tasks.len() >= MOST && !self.tasks.contains_key(&task) {
+            return Some(Answer::Run);
+        }
+        let open = || Once::Open { runner: None, waiting: Vec::new() };
+        match self.tasks.entry(task).or_insert_with(open) {
+            Once::Open { runner: Some(runner), .. } if runner == host => Some(Answer::Run),
+            Once::Open { waiting, .. } => {
                 waiting.push((host.into(), request));
                 None
             }
-            Some(Once::Done { result, failed }) => {
-                Some(Answer::Ran { result: result.clone(), failed: *failed })
-            }
+            Once::Done { result, failed } => Some(Answer::Ran { result: result.clone(), failed: *failed }),
         }
     }
 
-    /// The task is done; those who waited get what came of it.
-    pub(crate) fn done(&mut self, task: u32, result: Value, failed: bool) -> Vec<(Asker, Answer)> {
-        let earlier = self.0.insert(task, Once::Done { result: result.clone(), failed });
-        let Some(Once::Running { waiting, .. }) = earlier else { return Vec::new() };
-        waiting.into_iter().map(|asker| (asker, Answer::Ran { result: result.clone(), failed })).collect()
+    /// Who may begin: of each task without a runner the first host of the batch that has not gone `past` it.
+    pub(crate) fn settled(&mut self, past: &dyn Fn(&str, u32) -> bool) -> Vec<(Asker, Answer)> {
+        let mut begin = Vec::new();
+        for (task, once) in &mut self.tasks {
+            let Once::Open { runner: runner @ None, waiting } = once else { continue };
+            let first = self.order.iter().find(|host| !past(host, *task));
+            let index = match first {
+                Some(first) => waiting.iter().position(|(host, _)| host == first),
+                None => (!waiting.is_empty()).then_some(0),
+            };
+            if let Some(asker) = index.map(|index| waiting.remove(index)) {
+                *runner = Some(asker.0.clone());
+                begin.push((asker, Answer::Run));
+            }
+        }
+        begin
     }
 
-    /// A host is gone: if it ran one of the tasks, the next in line does.
-    pub(crate) fn leave(&mut self, gone: &str) -> Vec<(Asker, Answer)> {
-        let mut next = Vec::new();
-        self.0.retain(|_, once| {
-            let Once::Running { host, waiting } = once else { return true };
-            waiting.retain(|(name, _)| name != gone);
-            if host != gone {
-                return true;
+    /// The task is done; those who waited get what came of it. Nobody but who ran it has a say.
+    pub(crate) fn done(
+        &mut self,
+        host: &str,
+        task: u32,
+        result: Value,
+        failed: bool,
+    ) -> Vec<(Asker, Answer)> {
+        match self.tasks.get_mut(&task) {
+            Some(once @ Once::Open { runner: Some(_), .. }) => {
+                let Once::Open { runner, waiting } = once else { return Vec::new() };
+                if runner.as_deref() != Some(host) {
+                    return Vec::new();
+                }
+                let waiting = std::mem::take(waiting);
+                *once = Once::Done { result: result.clone(), failed };
+                let ran = |asker| (asker, Answer::Ran { result: result.clone(), failed });
+                waiting.into_iter().map(ran).collect()
             }
-            if waiting.is_empty() {
-                return false;
+            _ => Vec::new(),
+        }
+    }
+
+    /// A host is gone: what it ran is open again.
+    pub(crate) fn leave(&mut self, gone: &str) {
+        self.order.retain(|host| host != gone);
+        for once in self.tasks.values_mut() {
+            let Once::Open { runner, waiting } = once else { continue };
+            waiting.retain(|(host, _)| host != gone);
+            if runner.as_deref() == Some(gone) {
+                *runner = None;
             }
-            let asker = waiting.remove(0);
-            *host = asker.0.clone();
-            next.push((asker, Answer::Run));
-            true
-        });
-        next
+        }
     }
 }
 
@@ -122,25 +166,38 @@ impl Throttles {
 mod tests {
     use super::*;
 
+    fn of(hosts: &[&str]) -> OnceTasks {
+        OnceTasks::new(&hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>())
+    }
+
     #[test]
-    fn one_runs_and_the_others_get_its_result() {
-        let mut once = OnceTasks::default();
-        assert_eq!(once.ask("a", 1, 7), Some(Answer::Run));
+    fn the_first_host_runs_and_the_others_get_its_result() {
+        let mut once = of(&["a", "b", "c"]);
+        let here = |_: &str, _| false;
         assert_eq!(once.ask("b", 4, 7), None);
-        let told = once.done(7, Value::from("x"), false);
+        assert!(once.settled(&here).is_empty(), "b asked first, but a is the first");
+        assert_eq!(once.ask("a", 1, 7), None);
+        assert_eq!(once.settled(&here), [(("a".to_owned(), 1), Answer::Run)]);
+        assert!(once.done("c", 7, Value::from("forged"), false).is_empty());
+        let told = once.done("a", 7, Value::from("x"), false);
         let ran = Answer::Ran { result: Value::from("x"), failed: false };
         assert_eq!(told, [(("b".to_owned(), 4), ran.clone())]);
         assert_eq!(once.ask("c", 9, 7), Some(ran));
     }
 
     #[test]
-    fn the_next_in_line_takes_over() {
-        let mut once = OnceTasks::default();
-        once.ask("a", 1, 7);
-        once.ask("b", 4, 7);
-        assert_eq!(once.leave("a"), [(("b".to_owned(), 4), Answer::Run)]);
-        assert!(once.leave("b").is_empty());
-        assert_eq!(once.ask("c", 2, 7), Some(Answer::Run));
+    fn the_next_in_order_takes_over() {
+        let mut once = of(&["a", "b", "c"]);
+        once.ask("c", 4, 7);
+        once.ask("b", 5, 7);
+        assert_eq!(
+            once.settled(&|host, _| host == "a"),
+            [(("b".to_owned(), 5), Answer::Run)],
+            "a is past it"
+        );
+        once.leave("a");
+        once.leave("b");
+        assert_eq!(once.settled(&|_, _| false), [(("c".to_owned(), 4), Answer::Run)]);
     }
 
     #[test]

@@ -7,9 +7,23 @@ use crate::delegate::unreachable;
 use crate::engine::{Engine, Input};
 use crate::hosts::Phase;
 
+/// A host has one thread that asks, and one for each task that others delegate to it.
+const MOST_QUESTIONS: u32 = 64;
+
 impl Engine<'_> {
     /// Answers a request, now or later.
     pub(crate) fn request(&mut self, host: &str, id: u32, request: Request) {
+        let quick = matches!(
+            request,
+            Request::Content { .. }
+                | Request::HostVars { .. }
+                | Request::SetFacts { .. }
+                | Request::Delegate { .. }
+                | Request::Reconnect { .. }
+        );
+        if quick && let Err(why) = self.world.permit(self.batch.play, host, &request) {
+            return self.refuse(host, id, why);
+        }
         let answer = match request {
             Request::Content { sha256 } => match self.world.content(&sha256) {
                 Ok(content) => {
@@ -20,8 +34,8 @@ impl Engine<'_> {
                 }
                 Err(why) => Err(why),
             },
-            Request::HostVars { host: other } => self.host_vars(&other).map(Answer::Value),
-            Request::SetFacts { host: other, facts } => {
+            Request::HostVars { host: other } => self.host_vars(host, &other).map(Answer::Value),
+            Request::SetFacts { host: other, facts, .. } => {
                 self.hosts.entry(other).or_default().known.extend(facts);
                 Ok(Answer::Done)
             }
@@ -34,10 +48,10 @@ impl Engine<'_> {
             }
             Request::RunOnce { task } => match self.batch.once.ask(host, id, task) {
                 Some(answer) => Ok(answer),
-                None => return,
+                None => return self.release(),
             },
             Request::RanOnce { task, result, failed } => {
-                for ((other, request), answer) in self.batch.once.done(task, result, failed) {
+                for ((other, request), answer) in self.batch.once.done(host, task, result, failed) {
                     self.answer(&other, request, Ok(answer));
                 }
                 Ok(Answer::Done)
@@ -54,7 +68,7 @@ impl Engine<'_> {
                 }
                 return;
             }
-            Request::Delegate { host: other, invocation } => {
+            Request::Delegate { host: other, invocation, .. } => {
                 return self.delegate(host, id, &other, *invocation);
             }
             Request::Store { dest, bytes, last } => {
@@ -65,6 +79,13 @@ impl Engine<'_> {
             slow => return self.ask_world(host, id, slow),
         };
         self.answer(host, id, answer);
+    }
+
+    /// A question that took a thread is answered.
+    pub(crate) fn asked(&mut self, host: &str) {
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.asking = host.asking.saturating_sub(1);
+        }
     }
 
     /// Sends an answer.
@@ -79,27 +100,48 @@ impl Engine<'_> {
         for (host, request) in self.batch.barriers.released() {
             self.answer(&host, request, Ok(Answer::Done));
         }
+        let barriers = &self.batch.barriers;
+        let begin = self.batch.once.settled(&|host, task| barriers.is_past(host, task));
+        for ((host, request), answer) in begin {
+            self.answer(&host, request, Ok(answer));
+        }
     }
 
     /// Inventory variables below what the host reported.
-    fn host_vars(&self, host: &str) -> Result<Value, String> {
-        let mut vars: Map = self.world.host_vars(host)?;
-        if let Some(host) = self.hosts.get(host) {
-            vars.extend(host.known.clone());
-        }
-        Ok(Value::from(vars))
+    fn host_vars(&self, asker: &str, host: &str) -> Result<Value, String> {
+        let nothing = Map::new();
+        let known = self.hosts.get(host).map_or(&nothing, |host| &host.known);
+        self.world.host_vars(self.batch.play, asker, host, known).map(Value::from)
+    }
+
+    /// Says no, and tells the user: a host that asks such things is not what it should be.
+    pub(crate) fn refuse(&mut self, host: &str, id: u32, why: String) {
+        let host_and_why = format!("{host} {why}; it was refused");
+        self.warn(&host_and_why);
+        self.answer(host, id, Err(format!("the controller refused: this host {why}")));
     }
 
     /// What takes files, templates or the user takes a thread: other hosts must not wait for it.
     fn ask_world(&mut self, host: &str, id: u32, request: Request) {
         let (world, sender) = (self.world.clone(), self.sender.clone());
         let (play, name) = (self.batch.play, host.to_owned());
+        let Some(asking) = self.hosts.get_mut(host).map(|host| &mut host.asking) else { return };
+        if *asking >= MOST_QUESTIONS {
+            return self.refuse(host, id, format!("asks more than {MOST_QUESTIONS} things at once"));
+        }
+        *asking += 1;
         let thread = std::thread::Builder::new().name("answer".into()).spawn(move || {
-            let answer = world.answer(play, &name, request);
             // Without a receiver the run is over, and nobody waits.
-            let _ = sender.send(Input::Answered { host: name, id, answer });
+            let _ = match world.permit(play, &name, &request) {
+                Ok(()) => {
+                    let answer = world.answer(play, &name, request);
+                    sender.send(Input::Answered { host: name, id, answer })
+                }
+                Err(why) => sender.send(Input::Refused { host: name, id, why }),
+            };
         });
         if let Err(error) = thread {
+            self.asked(host);
             self.answer(host, id, Err(format!("cannot start a thread: {error}")));
         }
     }

@@ -64,11 +64,18 @@ pub trait World: Send + Sync {
         known: &Map,
     ) -> Result<HostPlay, String>;
 
-    /// Inventory variables of a host, for `hostvars`.
+    /// Variables of a host for `hostvars` on another, the asker: `known` is what it reported. Only those that the play
+    /// mentions.
     ///
     /// # Errors
     /// There is no such host, or its variables cannot be had.
-    fn host_vars(&self, host: &str) -> Result<Map, String>;
+    fn host_vars(&self, play: u32, asker: &str, host: &str, known: &Map) -> Result<Map, String>;
+
+    /// Whether a host may ask that: a host that was taken over asks for what the play does not.
+    ///
+    /// # Errors
+    /// It may not: a sentence that goes on from the host's name (`asks for ...`).
+    fn permit(&self, play: u32, host: &str, request: &Request) -> Result<(), String>;
 
     /// Answers what needs files, templates or the user: find, lookups, includes, prompts, `add_host`. May take long;
     /// runs on a thread of its own.

@@ -24,6 +24,7 @@ mod names;
 mod ops;
 pub mod regex;
 mod scope;
+pub mod shape;
 mod syntax;
 mod tests_;
 mod time;

@@ -10,6 +10,9 @@ use crate::play::HostPlay;
 /// The largest frame either side accepts, in bytes: bounds what a broken or hostile far side can make us allocate.
 pub const FRAME_LIMIT: usize = 256 << 20;
 
+/// The largest frame that a controller takes from a host: what a task returns, and no more.
+pub const HOST_FRAME_LIMIT: usize = 64 << 20;
+
 /// Content (files) is sent in parts of this many bytes.
 pub const PART: usize = 1 << 20;
 
@@ -86,13 +89,21 @@ pub fn play_frame(shared: &Arc<[u8]>, host: &HostPlay) -> Result<Vec<Arc<[u8]>>,
 /// # Errors
 /// The stream ended or broke, or what came is no message.
 pub fn read<T: DeserializeOwned>(input: &mut impl Read) -> Result<T, WireError> {
+    read_within(FRAME_LIMIT, input)
+}
+
+/// Reads one frame of no more than `limit` bytes.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_within<T: DeserializeOwned>(limit: usize, input: &mut impl Read) -> Result<T, WireError> {
     let mut length = [0; 4];
     match input.read(&mut length)? {
         0 => return Err(WireError::Closed),
         some => input.read_exact(length.get_mut(some..).unwrap_or_default())?,
     }
     let length = u32::from_le_bytes(length) as usize;
-    if length > FRAME_LIMIT {
+    if length > limit {
         return Err(WireError::TooLong(length));
     }
     // `take` grows the buffer as bytes arrive: a lying length allocates nothing.

@@ -4,6 +4,9 @@ mod frame;
 mod message;
 mod play;
 
-pub use frame::{FRAME_LIMIT, MAGIC, PART, WireError, decode, encode, play_frame, read, write};
+pub use frame::{
+    FRAME_LIMIT, HOST_FRAME_LIMIT, MAGIC, PART, WireError, decode, encode, play_frame, read, read_within,
+    write,
+};
 pub use message::*;
 pub use play::*;

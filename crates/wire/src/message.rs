@@ -318,6 +318,8 @@ pub enum Request {
     },
     /// Run a module on another host.
     Delegate {
+        /// Task id.
+        task: u32,
         /// Where.
         host: String,
         /// What.
@@ -394,6 +396,8 @@ pub enum Request {
     },
     /// Facts for another host (`delegate_facts`).
     SetFacts {
+        /// Task id.
+        task: u32,
         /// Whose.
         host: String,
         /// What.

@@ -90,8 +90,21 @@ impl World for Test {
         Ok(HostPlay { host: host.into(), batch: batch.to_vec(), ..HostPlay::default() })
     }
 
-    fn host_vars(&self, host: &str) -> Result<Map, String> {
-        Ok(debark_value::map! { "color" => format!("{host}'s") })
+    fn host_vars(&self, _: u32, _: &str, host: &str, known: &Map) -> Result<Map, String> {
+        let mut vars = debark_value::map! { "color" => format!("{host}'s") };
+        vars.extend(known.clone());
+        Ok(vars)
+    }
+
+    fn permit(&self, _: u32, host: &str, request: &Request) -> Result<(), String> {
+        match request {
+            Request::Lookup { name, .. } if name == "pipe" => Err("asks for a pipe".into()),
+            Request::Delegate { host: other, .. } if other == "localhost" => {
+                Err(format!("asks to run a task on {other} for {host}"))
+            }
+            Request::HostVars { host: other } if other == "secret" => Err("asks for too much".into()),
+            _ => Ok(()),
+        }
     }
 
     fn answer(&self, _: u32, host: &str, request: Request) -> Result<Answer, String> {
@@ -302,7 +315,7 @@ fn delegates_are_connected_to_and_answer() {
         for (id, host) in [(1, "db"), (2, "down")] {
             let invocation = Box::new(Invocation { module: "ping".into(), ..Invocation::default() });
             let Ok(Answer::Outcome(outcome)) =
-                agent.ask(id, Request::Delegate { host: host.into(), invocation })
+                agent.ask(id, Request::Delegate { task: 1, host: host.into(), invocation })
             else {
                 return PlayEnd::Stopped { pending_handlers: Vec::new() };
             };
@@ -387,4 +400,58 @@ fn hosts_write_only_where_tasks_fetch_to() {
         "{log:?}"
     );
     assert!(log[2].contains("/etc/debark-test is not where a fetch task"), "{log:?}");
+}
+
+#[test]
+fn a_host_that_asks_too_much_is_refused_and_the_others_go_on() {
+    let (outcome, log, notes) = run(test(&["a", "b"], |agent| {
+        if agent.host == "b" {
+            agent.ask(1, Request::Barrier { play: 0, task: 5 }).unwrap();
+            agent.task(5, Status::Changed);
+            agent.log("went on");
+            return PlayEnd::Done;
+        }
+        let lookup = |name: &str| Request::Lookup {
+            name: name.into(),
+            args: vec!["id".into()],
+            kwargs: Map::new(),
+            role_path: None,
+        };
+        agent.log(&agent.ask(1, lookup("pipe")).unwrap_err());
+        let invocation = Box::new(Invocation { module: "command".into(), ..Invocation::default() });
+        let delegate = Request::Delegate { task: 1, host: "localhost".into(), invocation };
+        agent.log(&agent.ask(2, delegate).unwrap_err());
+        agent.log(&agent.ask(3, Request::HostVars { host: "secret".into() }).unwrap_err());
+        agent.say(FromAgent::Event(Event::Warning("\u{1b}[2Jgone".into())));
+        PlayEnd::Done
+    }));
+    for what in ["a pipe", "to run a task on localhost for a", "too much"] {
+        assert!(
+            log.iter().any(|line| line.contains(what) && line.starts_with("a the controller refused")),
+            "{log:?}"
+        );
+        assert!(notes.iter().any(|note| note.contains("Warning") && note.contains(what)), "{notes:#?}");
+    }
+    assert!(log.contains(&"b went on".to_owned()), "{log:?}");
+    assert!(notes.iter().any(|note| note.contains("[2Jgone") && !note.contains("u{1b}")), "{notes:#?}");
+    assert!(outcome.failed.is_empty() && outcome.unreachable.is_empty());
+}
+
+#[test]
+fn the_first_host_of_the_batch_runs_what_runs_once() {
+    let (_, mut log, _) = run(test(&["a", "b"], |agent| {
+        if agent.host == "a" {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        match agent.ask(1, Request::RunOnce { task: 4 }).unwrap() {
+            Answer::Run => {
+                agent.log("ran");
+                agent.ask(2, Request::RanOnce { task: 4, result: "x".into(), failed: false }).unwrap();
+            }
+            other => agent.log(&format!("{other:?}")),
+        }
+        PlayEnd::Done
+    }));
+    log.sort();
+    assert!(log[0] == "a ran" && log[1].starts_with("b Ran"), "{log:?}");
 }

@@ -35,23 +35,59 @@ impl World for Site {
         self.part(play, host, batch, known)
     }
 
-    fn host_vars(&self, host: &str) -> Result<Map, String> {
+    fn permit(&self, play: u32, host: &str, request: &Request) -> Result<(), String> {
+        self.bounded(play, host, request)
+    }
+
+    fn host_vars(&self, play: u32, asker: &str, host: &str, known: &Map) -> Result<Map, String> {
         if !self.inventory.has_host(host) {
             return Err(format!("there is no host `{host}` in the inventory"));
         }
-        let play = self.plays.first();
-        let vars = self.inventory_vars(host, play)?;
-        let magic = self.magic(host, play.map(|play| play.playbook_dir.as_path()));
+        let mentioned = self.mentioned(play, asker)?;
+        let compiled = self.plays.get(play as usize);
+        let vars = self.inventory_vars(host, compiled)?;
+        let magic = self.magic(host, compiled.map(|play| play.playbook_dir.as_path()));
         let scope = self.scope(vars.clone(), Map::new(), magic.clone());
         // A variable that cannot be rendered for that host must not hide the others.
         let render =
             |value: &Value| self.engine.render_value(value, &scope).unwrap_or_else(|_| value.clone());
-        let mut all: Map = vars.iter().map(|(name, value)| (name.clone(), render(value))).collect();
+        let seen = |name: &str| mentioned.variable(name);
+        let mut all: Map = vars
+            .iter()
+            .filter(|(name, _)| seen(name))
+            .map(|(name, value)| (name.clone(), render(value)))
+            .collect();
+        // What every host knows of all others.
         all.extend(magic);
+        all.extend(
+            known.iter().filter(|(name, _)| seen(name)).map(|(name, value)| (name.clone(), value.clone())),
+        );
         Ok(all)
     }
 
     fn answer(&self, play: u32, host: &str, request: Request) -> Result<Answer, String> {
+        let (mut place, mut lookup) = (None, None);
+        match &request {
+            Request::Find { place: at, .. } => place = Some(*at),
+            Request::Lookup { name, .. } => lookup = Some(name.clone()),
+            _ => {}
+        }
+        let answer = self.fulfil(play, host, request)?;
+        self.answered(play, host, place, lookup.as_deref(), &answer);
+        Ok(answer)
+    }
+
+    fn content(&self, sha256: &str) -> Result<Content, String> {
+        self.compiler.content(sha256)
+    }
+
+    fn secrets(&self) -> Arc<Secrets> {
+        self.known_secrets()
+    }
+}
+
+impl Site {
+    fn fulfil(&self, play: u32, host: &str, request: Request) -> Result<Answer, String> {
         let compiled = self.compiled(play)?;
         let dir = &compiled.playbook_dir;
         match request {
@@ -90,7 +126,7 @@ impl World for Site {
                 };
                 self.included((compiled, play, host), next.role, self.compiler.include_tasks(&asking, &file))
             }
-            Request::IncludeRole { name, options, vars, parent, role_path, tags, next } => {
+            Request::IncludeRole { name, options, parent, role_path, tags, next, .. } => {
                 let asking = Asking {
                     playbook_dir: dir,
                     role_path: role_path.as_deref().map(Path::new),
@@ -101,12 +137,13 @@ impl World for Site {
                     next,
                     vars: Map::new(),
                 };
-                let included = self.compiler.include_role(&asking, &name, &options, &vars);
+                let included = self.compiler.include_role(&asking, &name, &options, &Map::new());
                 self.included((compiled, play, host), next.role, included)
             }
             Request::IncludeVars { args, role_path } => {
                 let included =
                     self.compiler.include_vars(&args, dir, role_path.as_deref().map(Path::new), None)?;
+                self.untouched(&self.fetches(play, dir), &included.files)?;
                 lock(&self.secrets).add_value(&Value::from(included.secrets.clone()));
                 Ok(Answer::Value(included.answer()))
             }
@@ -137,16 +174,6 @@ impl World for Site {
         }
     }
 
-    fn content(&self, sha256: &str) -> Result<Content, String> {
-        self.compiler.content(sha256)
-    }
-
-    fn secrets(&self) -> Arc<Secrets> {
-        self.known_secrets()
-    }
-}
-
-impl Site {
     fn included(
         &self,
         (compiled, play, host): (&CompiledPlay, u32, &str),

@@ -1,6 +1,7 @@
 //! The world of a run: playbooks and inventory as the engine asks for them.
 
 mod answers;
+mod bounds;
 mod fetches;
 mod play;
 mod services;
@@ -84,6 +85,10 @@ pub struct Site {
     fetched: Mutex<HashMap<u32, Fetches>>,
     /// `--step`.
     steps: Mutex<step::Steps>,
+    /// Secrets that stand in what all hosts of a play are sent, by play; and of how many it was looked for.
+    shared_secrets: Mutex<HashMap<u32, (usize, Vec<String>)>>,
+    /// What hosts may ask.
+    bounds: Mutex<bounds::Bounds>,
 }
 
 /// A lookup's result as expressions take it: one result by itself, several as a list.
@@ -121,6 +126,8 @@ impl Site {
             prompted: Mutex::default(),
             fetched: Mutex::default(),
             steps: Mutex::default(),
+            shared_secrets: Mutex::default(),
+            bounds: Mutex::default(),
             compiler,
             plays,
             inventory,

@@ -223,18 +223,13 @@ impl Site {
         if let Some(managed) = &self.options.managed {
             inventory.entry("ansible_managed".into()).or_insert_with(|| managed.as_str().into());
         }
-        Ok(HostPlay {
+        let mut part = HostPlay {
             host: host.to_owned(),
             inventory,
             play_vars,
             magic,
             restored: known.clone(),
-            secrets: self
-                .vault
-                .secrets()
-                .into_iter()
-                .chain(lock(&self.secrets).needles().iter().cloned())
-                .collect(),
+            secrets: Vec::new(),
             options: self.options.run.clone(),
             batch: batch.to_vec(),
             first: batch.first().is_some_and(|first| first == host),
@@ -244,7 +239,38 @@ impl Site {
                 .iter()
                 .map(|p| ("*".to_owned(), p.clone()))
                 .collect(),
-        })
+        };
+        part.secrets = self.own_secrets(spec, &part)?;
+        Ok(part)
+    }
+
+    /// What a host must not show: of all secrets only those that it is sent anyway, in the play or in its own part. The
+    /// others are none of its business.
+    fn own_secrets(&self, spec: &PlaySpec, part: &HostPlay) -> Result<Vec<String>, String> {
+        let secrets = self.known_secrets();
+        if secrets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let within = |bytes: &[u8], needles: &[String]| -> Vec<String> {
+            let text = String::from_utf8_lossy(bytes);
+            needles.iter().filter(|needle| text.contains(needle.as_str())).cloned().collect()
+        };
+        let count = secrets.needles().len();
+        let mut shared = lock(&self.shared_secrets);
+        let shared = match shared.get(&spec.index) {
+            Some((known, found)) if *known == count => found.clone(),
+            _ => {
+                let found = within(&spec.shared, secrets.needles());
+                shared.insert(spec.index, (count, found.clone()));
+                found
+            }
+        };
+        let bytes = debark_wire::encode(part).map_err(|error| error.to_string())?;
+        let mut own = within(&bytes, secrets.needles());
+        own.extend(shared);
+        own.sort_unstable();
+        own.dedup();
+        Ok(own)
     }
 
     pub(super) fn vars_files(

@@ -36,6 +36,15 @@ impl Barriers {
         self.waiting.push((host.to_owned(), request, position));
     }
 
+    /// A host has come to a task, and so all before it are behind it, even those of which it reported nothing.
+    pub(crate) fn reached(&mut self, host: &str, task: u32) {
+        if self.shared.contains(&task)
+            && let Some(passed) = self.passed.get_mut(host)
+        {
+            *passed = (*passed).max(task);
+        }
+    }
+
     /// A host has finished a task.
     pub(crate) fn passed(&mut self, host: &str, task: u32) {
         if self.shared.contains(&task)
@@ -90,6 +99,15 @@ mod tests {
         barriers.passed("b", 1);
         assert!(barriers.released().is_empty(), "b has passed tasks 0 and 1 only");
         barriers.passed("b", 2);
+        assert_eq!(barriers.released(), [("a".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn who_waits_for_another_host_is_not_waited_for() {
+        let mut barriers = two();
+        // b takes over the result of task 3 and reports nothing; at 4 it waits for what a will get.
+        barriers.reached("b", 4);
+        barriers.wait("a", 1, 4);
         assert_eq!(barriers.released(), [("a".to_owned(), 1)]);
     }
 

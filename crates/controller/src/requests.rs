@@ -46,10 +46,16 @@ impl Engine<'_> {
                 self.batch.barriers.wait(host, id, task);
                 return self.release();
             }
-            Request::RunOnce { task } => match self.batch.once.ask(host, id, task) {
-                Some(answer) => Ok(answer),
-                None => return self.release(),
-            },
+            Request::RunOnce { task } => {
+                self.batch.barriers.reached(host, task);
+                match self.batch.once.ask(host, id, task) {
+                    Some(answer) => {
+                        self.answer(host, id, Ok(answer));
+                        return self.release();
+                    }
+                    None => return self.release(),
+                }
+            }
             Request::RanOnce { task, result, failed } => {
                 for ((other, request), answer) in self.batch.once.done(host, task, result, failed) {
                     self.answer(&other, request, Ok(answer));

@@ -10,8 +10,9 @@ use crate::play::HostPlay;
 /// The largest frame either side accepts, in bytes: bounds what a broken or hostile far side can make us allocate.
 pub const FRAME_LIMIT: usize = 256 << 20;
 
-/// The largest frame that a controller takes from a host: what a task returns, and no more.
-pub const HOST_FRAME_LIMIT: usize = 64 << 20;
+/// The largest frame that a controller takes from a host: what a task returns (two outputs of 32 MiB, as text and in
+/// lines), and no more.
+pub const HOST_FRAME_LIMIT: usize = 192 << 20;
 
 /// Content (files) is sent in parts of this many bytes.
 pub const PART: usize = 1 << 20;

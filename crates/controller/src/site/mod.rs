@@ -221,6 +221,7 @@ impl Site {
     /// # Errors
     /// A connection variable cannot be rendered or means nothing.
     pub fn target(&self, host: &str) -> Result<Target, String> {
+        self.inventory.add_implicit(host);
         let vars = self.inventory_vars(host, self.plays.first())?;
         let scope = self.scope(vars.clone(), Map::new(), self.magic(host, None));
         let render =

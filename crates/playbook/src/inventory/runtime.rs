@@ -3,9 +3,18 @@
 use debark_value::Map;
 
 use super::Inventory;
-use super::data::{ALL, Var};
+use super::data::{ALL, LOCALHOST, Var};
 
 impl Inventory {
+    /// Makes this machine known under one of its own names, which `delegate_to` may use although no source has them.
+    pub fn add_implicit(&self, name: &str) {
+        let mut state = self.lock();
+        if LOCALHOST.contains(&name) && state.data.host_id(name).is_none() {
+            state.data.add_implicit(name);
+            state.changed();
+        }
+    }
+
     /// `add_host`: adds a host, or groups and variables to one that is known. Tells whether anything changed.
     ///
     /// # Errors

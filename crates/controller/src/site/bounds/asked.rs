@@ -111,10 +111,17 @@ impl View<'_> {
     }
 
     fn with(&self, trusted: &Trusted, with: &With, (name, args, kwargs): (&str, &[Value], &Map)) -> bool {
-        if kwargs.keys().any(|key| &**key != "wantlist") {
+        // `_subdir` is the agent's own word for where an action's files are.
+        let known = |key: &str, value: &Value| match key {
+            "wantlist" => true,
+            "_subdir" => matches!(value.as_str(), Some("templates" | "vars")),
+            _ => false,
+        };
+        if !kwargs.iter().all(|(key, value)| known(key, value)) {
             return false;
         }
-        let made = trusted.asks(|engine, scope| drop(engine.lookup_list(&with.name, &with.items, scope)));
+        let made = trusted
+            .asks(|engine, scope| drop(engine.lookup_list(&with.name, &with.items, Map::new(), scope)));
         if made.iter().any(|made| (made.0.as_str(), made.1.as_slice()) == (name, args)) {
             return true;
         }

@@ -1,6 +1,6 @@
 //! Runs one module: plan, and where it is not a check, apply.
 
-use debark_modules::{Action, Diff, Host, Map, Value};
+use debark_modules::{Action, Diff, Host, Map, Plan, Value};
 use debark_wire::{FileDiff, Invocation, Outcome};
 
 /// Runs a module on this host. `gate` is asked right before anything changes: it waits for other hosts, and may
@@ -16,14 +16,23 @@ pub fn invoke(host: &Host, invocation: &Invocation, gate: &dyn Fn() -> Result<()
         options.environment.clone_from(&invocation.environment);
         options.no_log = invocation.no_log;
     }
-    let plan = match (module.plan)(&invocation.args, host) {
+    let mut plan = (module.plan)(&invocation.args, host);
+    let mut passed = false;
+    while let Ok(Plan { action: Action::Prepare(prepare), .. }) = plan {
+        if !passed && let Err(why) = gate() {
+            return failed(why, None, Map::new());
+        }
+        passed = true;
+        plan = prepare(host);
+    }
+    let plan = match plan {
         Ok(plan) => plan,
         Err(failure) => return failed(failure.msg, failure.hint, failure.result),
     };
     let diff = if invocation.diff { wire_diff(plan.diff) } else { Vec::new() };
     let mut outcome = Outcome { result: plan.result, diff, ..Outcome::default() };
     match plan.action {
-        Action::Nothing => {}
+        Action::Nothing | Action::Prepare(_) => {}
         Action::Skip(reason) => {
             outcome.result.insert("skipped".into(), true.into());
             outcome.result.entry("msg".into()).or_insert_with(|| reason.into());
@@ -34,7 +43,7 @@ pub fn invoke(host: &Host, invocation: &Invocation, gate: &dyn Fn() -> Result<()
             outcome.unknown = Some(format!("{} was not run in check mode", invocation.module));
         }
         Action::Change(apply) | Action::Run(apply) => {
-            if let Err(why) = gate() {
+            if !passed && let Err(why) = gate() {
                 return failed(why, None, outcome.result);
             }
             match apply(host) {

@@ -102,7 +102,10 @@ impl Upstream for Here {
 fn run(name: &str, args: &Map, host: &Host) -> Result<Map, Failure> {
     let module =
         debark_modules::find(name).ok_or_else(|| Failure::new(format!("there is no module {name}")))?;
-    let plan = (module.plan)(args, host)?;
+    let mut plan = (module.plan)(args, host)?;
+    while let Action::Prepare(prepare) = plan.action {
+        plan = prepare(host)?;
+    }
     let mut result = map! { "changed" => plan.changes() };
     result.extend(plan.result);
     if host.wants_diff() && !plan.diff.is_empty() {
@@ -115,7 +118,7 @@ fn run(name: &str, args: &Map, host: &Host) -> Result<Map, Failure> {
         result.insert("diff".into(), Value::list(diff));
     }
     match plan.action {
-        Action::Nothing => {}
+        Action::Nothing | Action::Prepare(_) => {}
         Action::Skip(reason) => {
             result.extend(map! { "changed" => false, "skipped" => true, "msg" => reason });
         }

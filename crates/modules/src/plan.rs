@@ -98,6 +98,9 @@ impl Diff {
 /// What brings the host to the declared state; yields further return values.
 pub type Apply = Box<dyn FnOnce(&Host) -> Result<Map, Failure>>;
 
+/// What has to be done before anything can be decided; yields the plan proper.
+pub type Prepare = Box<dyn FnOnce(&Host) -> Result<Plan, Failure>>;
+
 /// What a module found and would do.
 pub struct Plan {
     /// What the module returns, apart from `changed` and `diff`. What `apply` yields is laid over it.
@@ -114,6 +117,9 @@ pub enum Action {
     Nothing,
     /// The host differs; this mends it.
     Change(Apply),
+    /// Something has to be read anew first that is no change in itself (apt's lists, systemd's unit files). A module
+    /// asks for it only where changes may be made, and decides in check mode by what is there.
+    Prepare(Prepare),
     /// Whether something changes is known only by doing it (`command`). `changed` comes from the result; without
     /// one it is true. In check mode the task is skipped and its result is unknown.
     Run(Apply),
@@ -136,6 +142,11 @@ impl Plan {
         Self { result, diff, action: Action::Change(Box::new(apply)) }
     }
 
+    /// Decided after a preparation.
+    pub fn prepare(first: impl FnOnce(&Host) -> Result<Self, Failure> + 'static) -> Self {
+        Self { result: Map::new(), diff: Vec::new(), action: Action::Prepare(Box::new(first)) }
+    }
+
     /// Only doing it tells.
     pub fn run(apply: impl FnOnce(&Host) -> Result<Map, Failure> + 'static) -> Self {
         Self { result: Map::new(), diff: Vec::new(), action: Action::Run(Box::new(apply)) }
@@ -148,7 +159,7 @@ impl Plan {
 
     /// Whether something would change, as far as it is known.
     pub fn changes(&self) -> bool {
-        matches!(self.action, Action::Change(_) | Action::Run(_))
+        matches!(self.action, Action::Change(_) | Action::Run(_) | Action::Prepare(_))
     }
 
     /// Adds a return value.

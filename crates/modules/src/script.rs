@@ -168,7 +168,7 @@ mod tests {
         match plan(Params::parse(&args)?, &host)?.action {
             Action::Run(apply) | Action::Change(apply) => apply(&host),
             Action::Skip(reason) => Err(Failure::new(reason)),
-            Action::Nothing => Ok(Map::new()),
+            Action::Nothing | Action::Prepare(_) => Ok(Map::new()),
         }
     }
 

@@ -68,12 +68,20 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
             .hint("use `loop` over the names"));
     }
     // What follows must see the new files. It is no change in itself, as in Ansible; a check leaves it out.
-    for (wanted, word) in [(params.daemon_reload, "daemon-reload"), (params.daemon_reexec, "daemon-reexec")] {
-        if wanted && !host.is_check() {
-            units::forget(host);
-            host.exec_ok(&systemctl(scope).arg(word))?;
-        }
+    let reload = [(params.daemon_reload, "daemon-reload"), (params.daemon_reexec, "daemon-reexec")];
+    if !host.is_check() && (params.daemon_reload || params.daemon_reexec) {
+        return Ok(Plan::prepare(move |host| {
+            for (_, word) in reload.into_iter().filter(|(wanted, _)| *wanted) {
+                units::forget(host);
+                host.exec_ok(&systemctl(scope).arg(word))?;
+            }
+            decide(params, scope, host)
+        }));
     }
+    decide(params, scope, host)
+}
+
+fn decide(params: Params, scope: Scope, host: &Host) -> Result<Plan, Failure> {
     let Some(name) = params.name.clone() else {
         return Ok(Plan::ok(map! { "name" => Value::Null, "status" => Map::new() }));
     };

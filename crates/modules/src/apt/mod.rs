@@ -1,9 +1,9 @@
 //! `apt`: packages.
 //!
 //! That named packages are there is read from dpkg's own database and costs no process. Only what apt alone knows
-//! (candidates, what an upgrade brings) is asked of apt, for all names at once. `apt-get update` runs while
-//! observing: it reads what archives offer and installs nothing, and what it brings decides what is to be done. A
-//! check leaves it out and predicts from the lists that are there.
+//! (candidates, what an upgrade brings) is asked of apt, for all names at once. `apt-get update` is a preparation:
+//! it reads what archives offer and installs nothing, and what it brings decides what is to be done. A check leaves it
+//! out and predicts from the lists that are there.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -12,6 +12,7 @@ use crate::dpkg::Database;
 use crate::param::{NO_RULES, Rules};
 use crate::plan::Action;
 use crate::{Failure, Host, Map, Plan, Value, choices, command, map, params};
+use update::Cache;
 
 mod deb;
 mod get;
@@ -156,7 +157,24 @@ fn observe(mut params: Params, host: &Host) -> Result<Plan, Failure> {
     params.name =
         params.name.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
     check(&params)?;
-    let cache = update::bring(&params, host)?;
+    let cache = Cache::look(&params);
+    if !cache.stale {
+        return decide(params, &cache, host);
+    }
+    if !host.is_check() {
+        return Ok(Plan::prepare(move |host| {
+            let cache = cache.bring(&params, host)?;
+            decide(params, &cache, host)
+        }));
+    }
+    // What fails with old lists may well be found in new ones.
+    match decide(params, &cache, host) {
+        Err(failure) => Ok(Plan::run(|_| Err(failure))),
+        plan => plan,
+    }
+}
+
+fn decide(params: Params, cache: &Cache, host: &Host) -> Result<Plan, Failure> {
     let nothing_else = params.name.is_empty() && params.deb.is_none() && params.upgrade == Upgrade::No;
     if cache.wanted && nothing_else && !params.clean && !params.autoclean && !params.autoremove {
         return Ok(cache.plan());

@@ -13,28 +13,58 @@ const LISTS: &str = "/var/lib/apt/lists";
 /// An update that finds nothing new leaves no trace in the lists; ours does, so that `cache_valid_time` holds.
 const STAMP: &str = "/var/lib/debark/apt-update-stamp";
 
-/// What became of the lists.
+/// The lists, and what becomes of them.
+#[derive(Clone, Copy)]
 pub(super) struct Cache {
     /// Whether the task asks for them to be fetched.
     pub(super) wanted: bool,
-    /// Whether they were fetched, or a run would.
+    /// Whether they are to be fetched still.
+    pub(super) stale: bool,
+    /// Whether they were fetched and brought something new.
     pub(super) updated: bool,
     /// Seconds since the epoch.
     pub(super) time: i64,
-    check: bool,
 }
 
 impl Cache {
+    /// Whether the lists that are there are recent enough for the task.
+    pub(super) fn look(params: &Params) -> Self {
+        // As in Ansible, a valid time asks for an update by itself.
+        let wanted = params.update_cache.unwrap_or(false) || params.cache_valid_time > 0;
+        let changed = lists_time();
+        let known = changed.max(modified(STAMP));
+        let age = known.and_then(|time| SystemTime::now().duration_since(time).ok());
+        let valid = Duration::from_secs(u64::try_from(params.cache_valid_time).unwrap_or(0));
+        let fresh = valid > Duration::ZERO && age.is_some_and(|age| age <= valid);
+        Self { wanted, stale: wanted && !fresh, updated: false, time: seconds(changed) }
+    }
+
+    /// Fetches the lists.
+    ///
+    /// # Errors
+    /// A source cannot be read.
+    pub(super) fn bring(self, params: &Params, host: &Host) -> Result<Self, Failure> {
+        get::need_root()?;
+        let before = lists_time();
+        refresh_patiently(
+            params.lock_timeout,
+            params.update_cache_retries,
+            params.update_cache_retry_max_delay,
+            host,
+        )?;
+        let after = lists_time();
+        Ok(Self { stale: false, updated: after != before, time: seconds(after), ..self })
+    }
+
     /// The plan of a task that wants nothing else.
     pub(super) fn plan(self) -> Plan {
         let result = map! { "cache_updated" => self.updated, "cache_update_time" => self.time };
-        match (self.updated, self.check) {
-            (false, _) => Plan::ok(result),
-            // It is done already: fetching was the observation.
-            (true, false) => Plan::change(result, Vec::new(), |_| Ok(Map::new())),
-            // Whether there is something new is known to the archives only.
-            (true, true) => Plan { result, ..Plan::run(|_| Ok(Map::new())) },
+        if self.updated {
+            // It is done already: fetching was the preparation.
+            return Plan::change(result, Vec::new(), |_| Ok(Map::new()));
         }
+        // Whether the archives have something new is known to them only; a check says nothing of it, as in Ansible.
+        Plan::ok(result)
     }
 }
 
@@ -50,33 +80,6 @@ fn lists_time() -> Option<SystemTime> {
 fn seconds(time: Option<SystemTime>) -> i64 {
     let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// Fetches the lists if the task wants it, they are too old, and this is no check.
-pub(super) fn bring(params: &Params, host: &Host) -> Result<Cache, Failure> {
-    let check = host.is_check();
-    // As in Ansible, a valid time asks for an update by itself.
-    let wanted = params.update_cache.unwrap_or(false) || params.cache_valid_time > 0;
-    let before = lists_time();
-    let known = before.max(modified(STAMP));
-    let age = known.and_then(|time| SystemTime::now().duration_since(time).ok());
-    let valid = Duration::from_secs(u64::try_from(params.cache_valid_time).unwrap_or(0));
-    let fresh = valid > Duration::ZERO && age.is_some_and(|age| age <= valid);
-    if !wanted || fresh {
-        return Ok(Cache { wanted, updated: false, time: seconds(before), check });
-    }
-    if check {
-        return Ok(Cache { wanted, updated: true, time: seconds(before), check });
-    }
-    get::need_root()?;
-    refresh_patiently(
-        params.lock_timeout,
-        params.update_cache_retries,
-        params.update_cache_retry_max_delay,
-        host,
-    )?;
-    let after = lists_time();
-    Ok(Cache { wanted, updated: after != before, time: seconds(after), check })
 }
 
 /// Fetches the lists, several times if need be, with pauses that double up to `longest` seconds.

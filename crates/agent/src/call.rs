@@ -108,6 +108,7 @@ impl Running<'_> {
             role_path: self.on.remote.origin.borrow().role_path.clone(),
             no_log: doing.no_log,
             fresh: self.stale.get(),
+            foreseen: self.predicted.get(),
         };
         Ok((invocation, target))
     }

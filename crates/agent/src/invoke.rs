@@ -12,6 +12,7 @@ pub fn invoke(host: &Host, invocation: &Invocation, gate: &dyn Fn() -> Result<()
     {
         let mut options = host.options.borrow_mut();
         options.check = invocation.check;
+        options.foreseen = invocation.foreseen;
         options.diff = invocation.diff;
         options.environment.clone_from(&invocation.environment);
         options.no_log = invocation.no_log;

@@ -64,7 +64,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
             Some(stat) if stat.kind == FileKind::Directory => {}
             Some(_) => return Err(Failure::new(format!("{} is not a directory", dir.display()))),
             // A task before this one may be about to make it.
-            None if host.is_check() => {
+            None if host.may_come() => {
                 return Ok(Plan::run(move |_| {
                     Err(Failure::new(format!("there is no directory {} on the host", dir.display())))
                 }));

@@ -204,7 +204,7 @@ pub fn parent_of(path: &Path) -> &Path {
     }
 }
 
-/// Fails if the directory of a path is missing, except in check mode: a task before this one may be about to make it.
+/// Fails if the directory of a path is missing, unless in check mode a task before this one may be about to make it.
 ///
 /// # Errors
 /// The directory is missing.
@@ -212,7 +212,7 @@ pub fn need_parent(host: &Host, path: &Path) -> Result<(), Failure> {
     let parent = parent_of(path);
     match Stat::followed(parent)? {
         Some(stat) if stat.kind == FileKind::Directory => Ok(()),
-        None if host.is_check() => Ok(()),
+        None if host.may_come() => Ok(()),
         None => Err(Failure::new(format!(
             "{} cannot be made: the directory {} does not exist",
             path.display(),

@@ -184,7 +184,7 @@ fn keys(params: &Params, host: &Host) -> Result<String, Failure> {
 /// There is no such user (in check mode an earlier task may be about to make it), or a key is none.
 pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     let user = accounts::user(&params.user);
-    if user.is_none() && !host.is_check() {
+    if user.is_none() && !host.may_come() {
         return Err(Failure::new(format!("there is no user {}, so it has no authorized keys", params.user)));
     }
     let home = user.as_ref().map_or_else(|| Path::new("/home").join(&params.user), |user| user.home.clone());

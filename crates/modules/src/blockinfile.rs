@@ -64,7 +64,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     let file = editing::open(host, path, &common)?;
     if file.before.is_none() {
         // A check cannot tell whether a task before this one would have made the file.
-        if !params.create && !host.is_check() {
+        if !params.create && !host.may_come() {
             return Err(edited::missing(path).hint("`create: true` makes it"));
         }
         if params.state == State::Absent {

@@ -97,6 +97,13 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     if let Some(stat) = Stat::of(&root)? {
         stat.report(&mut plan.result);
     }
+    if let Action::Change(apply) = plan.action {
+        plan.action = Action::Change(Box::new(move |host| {
+            let mut more = apply(host)?;
+            more.extend(crate::file_args::report(&root)?);
+            Ok(more)
+        }));
+    }
     Ok(plan)
 }
 

@@ -49,7 +49,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         }
         Ok(Some(_)) => File::open(&src).err().map(|error| format!("cannot read {}: {error}", src.display())),
         // A task before this one may be about to make it.
-        Ok(None) if host.is_check() && params.fail_on_missing => {
+        Ok(None) if host.may_come() && params.fail_on_missing => {
             return Ok(Plan::run(move |_| {
                 Err(Failure::new(format!("there is no {} on the host", src.display())))
             }));

@@ -193,7 +193,7 @@ fn existing(host: &Host, task: Task) -> Result<Plan, Failure> {
             task.attributes(host, &path, &now, result, Vec::new(), None)
         }
         // A task before this one may be about to make it; what it will be like is not known.
-        None if host.is_check() => Ok(Plan::change(result, vec![], |_| Ok(Map::new()))),
+        None if host.may_come() => Ok(Plan::change(result, vec![], |_| Ok(Map::new()))),
         None => Err(Failure::new(format!("{} does not exist", path.display()))
             .hint("`state: touch` makes an empty file; copy and template make files with content")
             .with(map! { "path" => path_value(&path), "state" => "absent" })),

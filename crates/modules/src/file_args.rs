@@ -93,7 +93,7 @@ impl FileArgs {
         let find = |what: &str, name: &Option<String>, look: &dyn Fn(&str) -> Option<u32>| {
             let Some(name) = name.as_ref().filter(|name| !name.is_empty()) else { return Ok(None) };
             let id = look(name).or_else(|| name.parse().ok());
-            if id.is_none() && !host.is_check() {
+            if id.is_none() && !host.may_come() {
                 return Err(Failure::new(format!("there is no {what} `{name}` on the host")));
             }
             Ok(Some(Owner { id, name: name.clone() }))

@@ -14,6 +14,8 @@ use crate::upstream::Upstream;
 pub struct Options {
     /// Nothing may change; modules need not look at it, the plan's `apply` is simply not run.
     pub check: bool,
+    /// In check mode: earlier tasks would have changed something.
+    pub foreseen: bool,
     /// Differences are wanted. Without it modules may skip computing large ones.
     pub diff: bool,
     /// Variables for every command (`environment:`).
@@ -54,6 +56,13 @@ impl Host {
     /// Whether nothing may change.
     pub fn is_check(&self) -> bool {
         self.options.borrow().check
+    }
+
+    /// Whether what is missing may be there in a run: nothing is applied in check mode, and earlier tasks would have
+    /// changed something.
+    pub fn may_come(&self) -> bool {
+        let options = self.options.borrow();
+        options.check && options.foreseen
     }
 
     /// Runs a command to its end, whatever its exit code.

@@ -100,7 +100,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     }
     edited::no_directory(&params.path)?;
     let file = open(host, &params)?;
-    if file.before.is_none() && !params.create && !host.is_check() {
+    if file.before.is_none() && !params.create && !host.may_come() {
         return Err(edited::missing(&params.path).hint("`create: true` makes it"));
     }
     let before = decode(file.before.as_deref().unwrap_or_default());

@@ -102,7 +102,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         return Err(Failure::new("`backrefs` needs the parameter `regexp`"));
     }
     if file.before.is_none() {
-        if !params.create && !host.is_check() {
+        if !params.create && !host.may_come() {
             return Err(Failure::new(format!("{} does not exist", params.path.display()))
                 .hint("`create: true` makes it")
                 .with(map! { "rc" => 257 }));

@@ -83,7 +83,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     let result = map! { "name" => Value::list(params.name.clone()), "mechanism" => "glibc" };
     if !edit.exists() {
         // In check mode a task before this one may be about to install it.
-        if host.is_check() && params.state == State::Present {
+        if host.may_come() && params.state == State::Present {
             let names = params.name.join(", ");
             let diff = vec![Diff::property("locales", "present", "", names)];
             return Ok(Plan::change(result, diff, |_| Ok(map! {})));

@@ -266,7 +266,7 @@ impl Param for String {
     fn from_value(value: &Value) -> Result<Self, String> {
         // A mapping or list where text is wanted (`content: {{ dict }}`) is written as JSON, as Ansible does.
         match value {
-            Value::Map(_) | Value::List(_) => Ok(debark_value::to_json_string(value)),
+            Value::Map(_) | Value::List(_) => Ok(debark_value::to_python_json(value)),
             _ => value.to_text().map_err(|e| e.to_string()),
         }
     }

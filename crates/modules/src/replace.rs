@@ -50,7 +50,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     let Some(bytes) = &file.before else {
         let missing = edited::missing(path);
         // What a task before this one would write there, and whether it matches, a check cannot know.
-        return if host.is_check() { Ok(Plan::run(move |_| Err(missing))) } else { Err(missing) };
+        return if host.may_come() { Ok(Plan::run(move |_| Err(missing))) } else { Err(missing) };
     };
     let text = encoding.decode(bytes).map_err(|why| Failure::new(format!("{} {why}", path.display())))?;
     let Some((start, end)) = section(&params, &text)? else {

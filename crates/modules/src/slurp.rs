@@ -32,7 +32,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     let src = &params.src;
     match Stat::followed(src)? {
         // A task before this one may be about to make it.
-        None if host.is_check() => Ok(Plan::run(move |host| {
+        None if host.may_come() => Ok(Plan::run(move |host| {
             let done = plan(params, host)?;
             Ok(done.result)
         })),

@@ -27,6 +27,45 @@ pub fn to_json_string(value: &Value) -> String {
     to_json(value).to_string()
 }
 
+/// The value as Python's `json.dumps` writes it: with a blank behind commas and colons, in ASCII.
+pub fn to_python_json(value: &Value) -> String {
+    let mut out = String::new();
+    dump(value, &mut out);
+    out
+}
+
+fn dump(value: &Value, out: &mut String) {
+    match value {
+        Value::List(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                out.push_str(if at > 0 { ", " } else { "" });
+                dump(item, out);
+            }
+            out.push(']');
+        }
+        Value::Map(map) => {
+            out.push('{');
+            for (at, (key, item)) in map.iter().enumerate() {
+                out.push_str(if at > 0 { ", " } else { "" });
+                dump(&Value::Str(key.clone()), out);
+                out.push_str(": ");
+                dump(item, out);
+            }
+            out.push('}');
+        }
+        scalar => {
+            for c in to_json_string(scalar).chars() {
+                if c.is_ascii() {
+                    out.push(c);
+                } else {
+                    out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+                }
+            }
+        }
+    }
+}
+
 /// A value from JSON. Whole numbers beyond 64 bits become floats.
 pub fn from_json(json: Json) -> Value {
     match json {
@@ -47,6 +86,16 @@ pub fn from_json(json: Json) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn writes_json_as_python_does() {
+        let value =
+            from_json(serde_json::from_str(r#"{"ä":[1,2.5,null,true],"a":{"x":"😀\n"},"b":[]}"#).unwrap());
+        assert_eq!(
+            to_python_json(&value),
+            r#"{"\u00e4": [1, 2.5, null, true], "a": {"x": "\ud83d\ude00\n"}, "b": []}"#
+        );
+    }
 
     #[test]
     fn keeps_order_and_types() {

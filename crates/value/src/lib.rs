@@ -19,7 +19,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use coerce::Coercion;
-pub use json::{from_json, to_json, to_json_string};
+pub use json::{from_json, to_json, to_json_string, to_python_json};
 pub use order::Order;
 
 /// An ordered map with text keys: YAML mappings, Ansible dictionaries, module results.

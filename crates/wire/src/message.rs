@@ -482,6 +482,8 @@ pub struct Invocation {
     pub args: Map,
     /// Nothing may change.
     pub check: bool,
+    /// In check mode: earlier tasks would have changed something.
+    pub foreseen: bool,
     /// Differences are wanted.
     pub diff: bool,
     /// Variables for commands.

@@ -31,7 +31,9 @@ pub(super) fn holder() -> Option<Holder> {
         let inode = std::fs::metadata(file).ok()?.ino();
         let pid = pids(&locks, inode).find(|pid| has_open(*pid, file))?;
         let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command).replace('\0', " ").trim().to_owned();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        // A script among the arguments may have many lines.
+        let command = command.split_whitespace().collect::<Vec<_>>().join(" ");
         Some(Holder { pid, command: command.chars().take(120).collect(), file })
     })
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use crate::dpkg::Database;
 use crate::param::{NO_RULES, Rules};
 use crate::plan::Action;
-use crate::{Failure, Host, Map, Plan, Value, choices, command, map, params};
+use crate::{Diff, Failure, Host, Map, Plan, Value, choices, command, map, params};
 use update::Cache;
 
 mod deb;
@@ -121,18 +121,25 @@ impl Job {
 /// A package is not available, apt cannot be asked, or the lists cannot be fetched.
 pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     // What an earlier run had begun decides what there is to do. A check leaves the report to a run.
-    let warnings = match transaction::any_begun() && !host.is_check() {
-        true => transaction::settle(params.lock_timeout, host)?,
-        false => Vec::new(),
-    };
-    let mut plan = observe(params, host)?;
-    if !warnings.is_empty() {
-        plan = plan.with("warnings", Value::list(warnings.clone()));
-        if let Action::Change(apply) = plan.action {
-            plan.action = Action::Change(Box::new(move |host| also_warned(apply(host), &warnings)));
-        }
+    if transaction::any_begun() && !host.is_check() {
+        return Ok(Plan::prepare(move |host| {
+            let warnings = transaction::settle(params.lock_timeout, host)?;
+            let plan = observe(params, host)?;
+            Ok(if warnings.is_empty() { plan } else { warned(plan, warnings) })
+        }));
     }
-    Ok(plan)
+    observe(params, host)
+}
+
+/// The plan with these warnings before its own.
+fn warned(mut plan: Plan, warnings: Vec<String>) -> Plan {
+    plan = plan.with("warnings", Value::list(warnings.clone()));
+    plan.action = match plan.action {
+        Action::Change(apply) => Action::Change(Box::new(move |host| also_warned(apply(host), &warnings))),
+        Action::Prepare(first) => Action::Prepare(Box::new(move |host| Ok(warned(first(host)?, warnings)))),
+        action => action,
+    };
+    plan
 }
 
 /// The outcome with these warnings before its own.
@@ -185,7 +192,14 @@ fn decide(params: Params, cache: &Cache, host: &Host) -> Result<Plan, Failure> {
     let mut changes = Vec::new();
     let mut wanted = Vec::new();
     let mut printed = (String::new(), String::new());
+    // apt answers nothing about packages that dpkg left half done; mending them is a change.
+    let works = jobs.iter().any(|job| job.words.first().is_some_and(|word| word != "autoclean"));
+    let broken = if works { repair::needed(host)? } else { Vec::new() };
     for job in jobs {
+        if !broken.is_empty() {
+            wanted.push(job);
+            continue;
+        }
         // A run that is sure to change something asks apt only once: while doing it.
         if job.words.is_empty() || job.certain && !host.is_check() && !host.wants_diff() {
             wanted.push(job);
@@ -202,6 +216,9 @@ fn decide(params: Params, cache: &Cache, host: &Host) -> Result<Plan, Failure> {
         }
     }
     result.extend(text_result(&printed.0, &printed.1));
+    if params.upgrade != Upgrade::No {
+        result.insert("msg".into(), printed.0.into());
+    }
     if !wanted.iter().any(|job| !job.words.is_empty()) && !clean {
         let marks: Vec<String> = wanted.into_iter().flat_map(|job| job.unmark).collect();
         // As in Ansible, that a package counts as wanted by hand is set right, but is no change.
@@ -216,7 +233,8 @@ fn decide(params: Params, cache: &Cache, host: &Host) -> Result<Plan, Failure> {
             })
         });
     }
-    let diff = if host.wants_diff() { simulate::diff(&changes) } else { Vec::new() };
+    let mut diff = if host.wants_diff() { simulate::diff(&changes) } else { Vec::new() };
+    diff.extend(broken.iter().map(|name| Diff::property(name, "dpkg", "interrupted", "repaired")));
     Ok(Plan::change(result, diff, move |host| apply(&params, &wanted, clean, host)))
 }
 
@@ -344,6 +362,9 @@ fn apply_all(params: &Params, jobs: &[Job], clean: bool, host: &Host) -> Result<
         drop(job.keep.clone());
     }
     let mut result = text_result(&printed.0, &printed.1);
+    if params.upgrade != Upgrade::No {
+        result.insert("msg".into(), printed.0.into());
+    }
     if !repaired.is_empty() {
         warnings.push(format!("dpkg had been interrupted; repaired {}", repaired.join(", ")));
         result.insert("repaired".into(), Value::list(repaired));

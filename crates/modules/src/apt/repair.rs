@@ -5,6 +5,16 @@ use crate::dpkg::Database;
 use crate::exec::Cmd;
 use crate::{Failure, Host};
 
+/// What an earlier dpkg did not finish: packages, or its journal.
+pub(super) fn needed(host: &Host) -> Result<Vec<String>, Failure> {
+    let db = Database::of(host)?;
+    let mut broken: Vec<String> = db.broken().iter().map(|package| package.name().to_owned()).collect();
+    if broken.is_empty() && db.unmerged {
+        broken.push("dpkg's journal".to_owned());
+    }
+    Ok(broken)
+}
+
 /// Finishes what an earlier dpkg did not; yields the packages that were not right.
 ///
 /// `dpkg --configure -a` mends most, but skips what is marked `reinstreq`: that has to be unpacked again, or where no
@@ -15,12 +25,11 @@ use crate::{Failure, Host};
 pub(super) fn run(params: &Params, host: &Host) -> Result<Vec<String>, Failure> {
     locks::wait(params.lock_timeout)?;
     host.forget::<Database>();
-    let db = Database::of(host)?;
-    let broken: Vec<String> = db.broken().iter().map(|package| package.name().to_owned()).collect();
-    if broken.is_empty() && !db.unmerged {
-        return Ok(Vec::new());
+    let broken = needed(host)?;
+    if broken.is_empty() {
+        return Ok(broken);
     }
-    let again = unpacked_in_part(&db);
+    let again = unpacked_in_part(&*Database::of(host)?);
     // It fails on what the next steps mend; whether all is well is read from the database in the end.
     transaction::run(dpkg(params).args(["--configure", "-a"]), params, host)?;
     if !again.is_empty() {
@@ -47,7 +56,7 @@ pub(super) fn run(params: &Params, host: &Host) -> Result<Vec<String>, Failure> 
     let db = Database::of(host)?;
     let left: Vec<String> = db.broken().iter().map(|package| package.name().to_owned()).collect();
     if left.is_empty() {
-        return Ok(if broken.is_empty() { vec!["dpkg's journal".to_owned()] } else { broken });
+        return Ok(broken);
     }
     let names = left.join(" ");
     let failure = Failure::new(format!("dpkg was interrupted and cannot finish {}", left.join(", "))).hint(format!(

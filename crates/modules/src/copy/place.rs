@@ -116,6 +116,9 @@ pub(crate) fn file(
         }
     }
     let diff = if same { Vec::new() } else { content_diff(host, &dest, old, &source, size)? };
+    if same {
+        result.insert("path".into(), path_value(&dest));
+    }
     let mut plan = editing::plan(host, replace, source, size, same, result, diff)?;
     if !same
         && !plan.result.contains_key("checksum")

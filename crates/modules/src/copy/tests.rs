@@ -55,5 +55,6 @@ fn a_missing_directory_fails_a_run_but_not_a_check() {
     let failure = plan(Params::parse(&args).unwrap(), &host).err().unwrap();
     assert_eq!(failure.msg, "/nonexistent/f cannot be made: the directory /nonexistent does not exist");
     host.options.borrow_mut().check = true;
+    host.options.borrow_mut().foreseen = true;
     assert!(plan(Params::parse(&args).unwrap(), &host).unwrap().changes());
 }

@@ -22,7 +22,7 @@ pub(super) fn soft(host: &Host, task: Task) -> Result<Plan, Failure> {
         _ => parent_of(&path).join(&src),
     };
     let target_stat = Stat::followed(&target).unwrap_or_default();
-    if !task.params.force && task.params.src.is_some() && target_stat.is_none() && !host.is_check() {
+    if !task.params.force && task.params.src.is_some() && target_stat.is_none() && !host.may_come() {
         return Err(Failure::new(format!(
             "{} cannot link to {}: it does not exist",
             path.display(),
@@ -111,7 +111,7 @@ pub(super) fn hard(host: &Host, task: Task) -> Result<Plan, Failure> {
     };
     let src = if task.params.follow { resolve(&src) } else { src };
     let Some(source) = Stat::of(&src)? else {
-        if host.is_check() {
+        if host.may_come() {
             let diff = vec![state_diff(&path, word(task.now.as_ref()), "hard")];
             return Ok(Plan::change(result, diff, |_| Ok(Map::new())));
         }

@@ -97,5 +97,6 @@ fn a_missing_file_fails_a_run_but_not_a_check() {
     assert_eq!(fails(args.clone()), "/nonexistent/f does not exist");
     let host = Host::new(Rc::new(NoUpstream));
     host.options.borrow_mut().check = true;
+    host.options.borrow_mut().foreseen = true;
     assert!(plan(Params::parse(&args).unwrap(), &host).unwrap().changes());
 }

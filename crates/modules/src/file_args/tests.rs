@@ -39,6 +39,7 @@ fn an_unknown_owner_fails_a_run_and_is_a_change_in_check_mode() {
     assert_eq!(given.resolve(&host()).unwrap_err().msg, "there is no user `no-such-user-here` on the host");
     let host = host();
     host.options.borrow_mut().check = true;
+    host.options.borrow_mut().foreseen = true;
     let wanted = given.resolve(&host).unwrap();
     let now = Stat::of(Path::new("/")).unwrap().unwrap();
     assert!(!wanted.diff(&host, Path::new("/"), &now, true).unwrap().is_empty());

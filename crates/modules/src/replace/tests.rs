@@ -80,5 +80,6 @@ fn a_missing_file_is_an_error_and_open_in_a_check() {
     assert_eq!(planned("/nonexistent/f").err().unwrap().result.get("rc"), Some(&257.into()));
     assert_eq!(planned("/tmp").err().unwrap().result.get("rc"), Some(&256.into()));
     host.options.borrow_mut().check = true;
+    host.options.borrow_mut().foreseen = true;
     assert!(matches!(planned("/nonexistent/f").unwrap().action, Action::Run(_)));
 }

@@ -215,7 +215,7 @@ fn check(params: &Params, host: &Host) -> Result<(), Failure> {
     }
     // In check mode an earlier task may be about to make the group.
     let groups = params.group.iter().chain(params.groups.iter().flatten());
-    if let Some(missing) = groups.filter(|_| !host.is_check()).find(|group| find_group(group).is_none()) {
+    if let Some(missing) = groups.filter(|_| !host.may_come()).find(|group| find_group(group).is_none()) {
         return Err(Failure::new(format!(
             "group {missing} does not exist, so user {} cannot be in it",
             params.name

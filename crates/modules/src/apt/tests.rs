@@ -81,3 +81,14 @@ fn refuses_what_makes_no_sense() {
     assert!(message(map! { "deb" => "/no/such.deb" }).unwrap().contains("/no/such.deb"));
     assert!(Params::parse(&map! { "name" => "a", "upgrade" => "dist" }).is_err());
 }
+
+#[test]
+fn fetching_lists_is_left_to_the_run() {
+    let host = Host::new(Rc::new(crate::upstream::NoUpstream));
+    let look = || plan(Params::parse(&map! { "update_cache" => true }).unwrap(), &host).unwrap();
+    assert!(matches!(look().action, crate::plan::Action::Prepare(_)));
+    host.options.borrow_mut().check = true;
+    let predicted = look();
+    assert!(matches!(predicted.action, crate::plan::Action::Nothing));
+    assert_eq!(predicted.result.get("cache_updated"), Some(&false.into()));
+}

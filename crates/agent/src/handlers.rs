@@ -20,7 +20,7 @@ pub struct Handlers {
     pub key: String,
     /// What an earlier run left. It waits until the play's own tasks have run: before, variables that a handler
     /// needs may not be set, and one that fails would end the play before it could mend anything.
-    left: Vec<String>,
+    pub left: Vec<String>,
 }
 
 struct Handler {
@@ -67,6 +67,13 @@ impl Handlers {
     /// Reads what an earlier run left.
     pub fn recall(&mut self, journal: &Journal) {
         self.left = journal.pending_of(&self.key);
+    }
+
+    /// Marks the handlers that go by these names.
+    pub fn mark_all(&mut self, names: &[String], running: &Running) {
+        for name in names {
+            self.mark(name, running);
+        }
     }
 
     /// Marks the handlers that go by a name: listeners, or the last one defined with it. Says if there are any.
@@ -160,6 +167,7 @@ impl Running<'_> {
                 "the handler '{name}' is notified, but no handler has that name or listens to it"
             )),
             None => {
+                self.progress.borrow().notified.borrow_mut().extend(names.iter().cloned());
                 self.on.link.event(Event::Notified { handlers: names });
                 Ok(())
             }

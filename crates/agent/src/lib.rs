@@ -9,6 +9,7 @@ mod invoke;
 mod journal;
 mod link;
 mod looping;
+mod progress;
 mod run;
 mod serve;
 mod services;

@@ -48,6 +48,7 @@ pub struct Link {
     next: AtomicU32,
     lost: AtomicBool,
     stop: Mutex<Option<String>>,
+    muted: AtomicBool,
     current: Mutex<Option<Current>>,
     busy: Mutex<usize>,
     idle: Condvar,
@@ -73,6 +74,7 @@ impl Link {
             next: AtomicU32::new(1),
             lost: AtomicBool::new(false),
             stop: Mutex::default(),
+            muted: AtomicBool::new(false),
             current: Mutex::default(),
             busy: Mutex::new(0),
             idle: Condvar::new(),
@@ -187,8 +189,16 @@ impl Link {
         self.dirty.store(true, Ordering::Relaxed);
     }
 
+    /// Whether events are swallowed: what is repeated was told before.
+    pub fn mute(&self, muted: bool) {
+        self.muted.store(muted, Ordering::SeqCst);
+    }
+
     /// Queues an event.
     pub fn event(&self, event: Event) {
+        if self.muted.load(Ordering::SeqCst) {
+            return;
+        }
         self.send(&FromAgent::Event(event));
     }
 

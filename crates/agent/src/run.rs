@@ -16,15 +16,17 @@ use crate::context::Context;
 use crate::handlers::Handlers;
 use crate::journal::Journal;
 use crate::link::Link;
+use crate::progress::{GATHERING, Progress, Step};
 use crate::services::AgentServices;
 use crate::state::{HostState, PlayState};
 use crate::upstream::{Remote, Store};
 use crate::worker::Workers;
 
 /// What comes after a task or block.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Flow {
     /// The next one.
+    #[default]
     Next,
     /// A task failed: rescue, or the end of the play for this host.
     Failed,
@@ -77,6 +79,8 @@ pub struct Running<'a> {
     pub stale: Cell<bool>,
     /// How many tasks were run and not skipped.
     pub ran: Cell<u64>,
+    /// How far it is.
+    pub progress: RefCell<Progress>,
     once_ran: RefCell<HashSet<u32>>,
     /// Whether check mode left out a change: what follows may look at a host that is not yet as it will be.
     pub predicted: Cell<bool>,
@@ -113,12 +117,33 @@ impl Interpreter {
             self.secrets.borrow_mut().add(password);
         }
         self.store.add(std::mem::take(&mut play.blobs), std::mem::take(&mut play.found));
-        if !host.restored.is_empty() {
+        self.state.borrow_mut().noted();
+        let progress = match &host.resumed {
+            Some((told, seconds)) => match Progress::again(told, *seconds) {
+                Ok(progress) => progress,
+                Err(why) => {
+                    self.link.event(Event::Warning(format!("the play cannot go on: {why}")));
+                    let end = PlayEnd::Stopped { pending_handlers: Vec::new() };
+                    self.link.send(&FromAgent::PlayEnd { play: index, end, cost: Cost::default() });
+                    return self.link.flush();
+                }
+            },
+            None => Progress::new(self.state.borrow().clone()),
+        };
+        let progress = if host.resumed.is_some() {
+            *self.state.borrow_mut() = progress.before();
+            self.link.mute(true);
+            progress
+        } else if host.restored.is_empty() {
+            progress
+        } else {
             let mut state = self.state.borrow_mut();
             for (name, value) in &host.restored {
                 state.set(name, value.clone());
             }
-        }
+            state.noted();
+            Progress::new(state.clone())
+        };
         journal.borrow_mut().lock(|holder| {
             self.link
                 .event(Event::Warning(format!("waiting for {holder}, which is still at work on this host")));
@@ -141,6 +166,7 @@ impl Interpreter {
             failure: RefCell::default(),
             stale: Cell::new(false),
             ran: Cell::new(0),
+            progress: RefCell::new(progress),
             once_ran: RefCell::default(),
             predicted: Cell::new(false),
         };
@@ -211,8 +237,20 @@ fn cpu_time() -> u64 {
 
 impl Running<'_> {
     fn whole(&self, tasks: &[Node], context: &Rc<Context>, force_handlers: bool) -> PlayEnd {
-        self.handlers.borrow_mut().recall(&self.journal.borrow());
-        let mut flow = self.gather();
+        if self.progress.borrow().repeats() {
+            self.handlers.borrow_mut().left.clone_from(&self.progress.borrow().left);
+        } else {
+            self.handlers.borrow_mut().recall(&self.journal.borrow());
+            self.progress.borrow_mut().left.clone_from(&self.handlers.borrow().left);
+        }
+        let mut flow = match self.taken_over(GATHERING) {
+            Some(flow) => flow,
+            None => {
+                let flow = self.gather();
+                self.note(GATHERING, flow.clone(), false);
+                flow
+            }
+        };
         if flow == Flow::Next {
             flow = self.nodes(tasks, context);
         }
@@ -295,6 +333,31 @@ impl Running<'_> {
         for (name, value) in vars {
             state.set(&name, value);
         }
+    }
+
+    /// What another agent did before this one, as if it had been done here.
+    pub fn taken_over(&self, task: u32) -> Option<Flow> {
+        let step = self.progress.borrow_mut().take(task)?;
+        let mut state = self.on.state.borrow_mut();
+        state.noted();
+        step.changes.into_iter().for_each(|change| state.apply(change));
+        state.noted();
+        drop(state);
+        self.handlers.borrow_mut().mark_all(&step.notified, self);
+        if step.failure.is_some() {
+            *self.failure.borrow_mut() = step.failure;
+        }
+        self.ran.set(self.ran.get() + u64::from(step.ran));
+        Some(step.flow)
+    }
+
+    /// Notes what a task did, for the agent that may have to go on.
+    pub fn note(&self, task: u32, flow: Flow, ran: bool) {
+        let changes = self.on.state.borrow_mut().noted();
+        let mut progress = self.progress.borrow_mut();
+        let notified = progress.notified.take();
+        let failure = self.failure.borrow().clone().filter(|_| flow == Flow::Failed);
+        progress.note(Step { task, changes, notified, flow, ran, failure, returned: None });
     }
 
     /// The scope of a task.

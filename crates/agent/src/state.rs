@@ -5,11 +5,27 @@ use std::sync::Arc;
 use debark_expr::{LayerKind, Scope};
 use debark_value::{Map, Value};
 use debark_wire::{HostPlay, Play, Role, Task};
+use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 
+/// What happened to a host's variables.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Change {
+    /// [`HostState::gathered`].
+    Gathered(Map),
+    /// [`HostState::returned`].
+    Returned(Map),
+    /// [`HostState::clear_facts`].
+    Cleared,
+    /// [`HostState::set`].
+    Set(String, Value),
+    /// [`HostState::include`].
+    Included(Map),
+}
+
 /// What lasts over the plays of a run.
-#[derive(Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct HostState {
     /// Facts without the prefix `ansible_`: the variable `ansible_facts`.
     pub facts: Map,
@@ -19,11 +35,15 @@ pub struct HostState {
     pub set: Arc<Map>,
     /// `include_vars`; may hold templates.
     pub included: Arc<Map>,
+    /// What happened since it was asked last.
+    #[serde(skip)]
+    changes: Vec<Change>,
 }
 
 impl HostState {
     /// Adds gathered facts, named without prefix: their variables are called `ansible_*`.
     pub fn gathered(&mut self, facts: Map) {
+        self.changes.push(Change::Gathered(facts.clone()));
         let vars = Arc::make_mut(&mut self.fact_vars);
         for (name, value) in facts {
             vars.insert(format!("ansible_{name}").into(), value.clone());
@@ -35,6 +55,7 @@ impl HostState {
     /// Adds facts that a module returned: variables go by the names it gave (`getent_passwd`), `ansible_facts` has
     /// them without prefix.
     pub fn returned(&mut self, facts: Map) {
+        self.changes.push(Change::Returned(facts.clone()));
         let vars = Arc::make_mut(&mut self.fact_vars);
         for (name, value) in facts {
             let plain = name.strip_prefix("ansible_").map_or_else(|| name.clone(), Arc::from);
@@ -46,13 +67,37 @@ impl HostState {
 
     /// Forgets all facts (`meta: clear_facts`).
     pub fn clear_facts(&mut self) {
+        self.changes.push(Change::Cleared);
         self.facts.clear();
         self.fact_vars = Arc::default();
     }
 
     /// Sets a register or a `set_fact`.
     pub fn set(&mut self, name: &str, value: Value) {
+        self.changes.push(Change::Set(name.into(), value.clone()));
         Arc::make_mut(&mut self.set).insert(name.into(), value);
+    }
+
+    /// Adds variables of `include_vars`.
+    pub fn include(&mut self, vars: Map) {
+        self.changes.push(Change::Included(vars.clone()));
+        Arc::make_mut(&mut self.included).extend(vars);
+    }
+
+    /// What happened since the last call.
+    pub fn noted(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Lets something happen again.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Gathered(facts) => self.gathered(facts),
+            Change::Returned(facts) => self.returned(facts),
+            Change::Cleared => self.clear_facts(),
+            Change::Set(name, value) => self.set(&name, value),
+            Change::Included(vars) => self.include(vars),
+        }
     }
 }
 

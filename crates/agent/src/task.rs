@@ -105,6 +105,9 @@ impl Running<'_> {
         if self.on.link.is_lost() || self.on.link.stop_reason().is_some() {
             return Flow::Stop;
         }
+        if let Some(flow) = self.repeated(task) {
+            return flow;
+        }
         let keywords = merge(&context.keywords, &task.keywords);
         self.begin(task, context);
         let scope = self.scope(context, task);
@@ -122,19 +125,20 @@ impl Running<'_> {
         if let Err(why) = self.flags(&mut doing, &scope) {
             return self.finish(&doing, Done::failed(why, None), &scope);
         }
-        if self.play.borrow().play.lockstep && self.gate(task.id).is_err() {
+        if self.play.borrow().play.lockstep && !self.repeats() && self.gate(task.id).is_err() {
             return Flow::Stop;
         }
         match self.step(&doing) {
             Ok(true) => {}
-            Ok(false) => return self.passed_over(),
+            Ok(false) => return self.passed_over(task, Flow::Next),
             Err(flow) => return flow,
         }
         // Other hosts and the user took their time; that is not the task's.
         doing.started = Instant::now();
         match self.once(&doing, &scope) {
             Ok(true) => {}
-            Ok(false) => return self.passed_over(),
+            Ok(false) => return self.passed_over(task, Flow::Next),
+            Err(Flow::Failed) => return self.passed_over(task, Flow::Failed),
             Err(flow) => return flow,
         }
         let done = match &task.looping {
@@ -189,7 +193,7 @@ impl Running<'_> {
 
     /// `--step`: whether the task is to run. What Ansible uses internally is not asked about.
     fn step(&self, doing: &Doing) -> Result<bool, Flow> {
-        if !self.play.borrow().host.options.step || doing.task.action == "meta" {
+        if !self.play.borrow().host.options.step || self.repeats() || doing.task.action == "meta" {
             return Ok(true);
         }
         let request = Request::Step { task: doing.task.id, name: doing.name.clone() };
@@ -200,15 +204,43 @@ impl Running<'_> {
     }
 
     /// A task that leaves no trace: no event, no register.
-    fn passed_over(&self) -> Flow {
+    fn passed_over(&self, task: &Task, flow: Flow) -> Flow {
         self.on.link.finish();
-        Flow::Next
+        self.note(task.id, flow.clone(), false);
+        flow
+    }
+
+    /// Whether what another agent did is being taken over.
+    fn repeats(&self) -> bool {
+        self.progress.borrow().repeats()
+    }
+
+    /// What follows a task that another agent did.
+    fn repeated(&self, task: &Task) -> Option<Flow> {
+        if !self.repeats() {
+            return None;
+        }
+        if self.progress.borrow().leads_on(task) {
+            return None;
+        }
+        if let Some(flow) = self.taken_over(task.id) {
+            return Some(flow);
+        }
+        if self.progress.borrow().strays(task) {
+            self.on.link.mute(false);
+            self.report_alone(task, "the play took another way than before the connection was given up");
+            return Some(Flow::Stop);
+        }
+        None
     }
 
     /// `run_once`: whether this host runs the task. Otherwise it takes over what the host got that did.
     fn once(&self, doing: &Doing, scope: &Scope) -> Result<bool, Flow> {
         let alone = self.play.borrow().host.batch.len() <= 1;
-        if alone || !self.flag(&doing.keywords.run_once, "run_once", scope).ok().flatten().unwrap_or(false) {
+        if alone
+            || self.repeats()
+            || !self.flag(&doing.keywords.run_once, "run_once", scope).ok().flatten().unwrap_or(false)
+        {
             return Ok(true);
         }
         match self.on.link.request(Request::RunOnce { task: doing.task.id }) {
@@ -389,6 +421,11 @@ impl Running<'_> {
     fn finish(&self, doing: &Doing, mut done: Done, scope: &Scope) -> Flow {
         self.on.link.finish();
         let task = doing.task;
+        if self.repeats()
+            && let Some(flow) = self.taken_over(task.id)
+        {
+            return flow;
+        }
         if done.status == Status::Changed && !task.notify.is_empty() {
             let rendered: Result<Vec<Value>, _> =
                 task.notify.iter().map(|topic| self.on.engine.render_value(topic, scope)).collect();
@@ -431,15 +468,16 @@ impl Running<'_> {
         if self.check() && matches!(done.status, Status::Changed | Status::Unknown) {
             self.predicted.set(true);
         }
-        if done.status != Status::Skipped {
-            self.ran.set(self.ran.get() + 1);
-        }
+        let ran = done.status != Status::Skipped;
+        self.ran.set(self.ran.get() + u64::from(ran));
         // What steers the play is no task of the user's, unless it fails.
         if task.action != "meta" || failed {
             let result = self.report(doing, &done, None, doing.started.elapsed());
             self.on.link.event(Event::Task(Box::new(result)));
         }
-        if failed { Flow::Failed } else { done.flow }
+        let flow = if failed { Flow::Failed } else { done.flow };
+        self.note(task.id, flow.clone(), ran);
+        flow
     }
 
     /// Reports a failure outside of any task of the play.

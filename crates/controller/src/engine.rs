@@ -1,5 +1,6 @@
 //! The loop that runs plays.
 
+mod away;
 mod sessions;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -27,10 +28,12 @@ const TICK: Duration = Duration::from_millis(100);
 /// How many bytes of its variables a host may report for others to read.
 const MOST_TOLD: usize = 128 << 20;
 
+pub(crate) use away::{Away, Going};
+
 pub(crate) enum Input {
-    From { host: Arc<str>, incoming: Incoming },
-    Answered { host: String, id: u32, answer: Result<Answer, String> },
-    Refused { host: String, id: u32, why: String },
+    From { host: Arc<str>, session: u32, incoming: Incoming },
+    Answered { host: String, session: u32, id: u32, answer: Result<Answer, String> },
+    Refused { host: String, session: u32, id: u32, why: String },
     Interrupt,
 }
 
@@ -73,6 +76,8 @@ pub(crate) struct Batch {
     lost: usize,
     max_fail_percentage: Option<f64>,
     any_errors_fatal: bool,
+    /// The play and the hosts of the batch, for those that come back.
+    pub(crate) again: Option<(PlaySpec, Vec<String>)>,
 }
 
 /// A run.
@@ -180,6 +185,7 @@ impl<'a> Engine<'a> {
             size: batch.len(),
             max_fail_percentage: spec.max_fail_percentage,
             any_errors_fatal: spec.any_errors_fatal,
+            again: Some((spec.clone(), batch.to_vec())),
             ..Batch::default()
         };
         for name in batch {
@@ -189,6 +195,7 @@ impl<'a> Engine<'a> {
                 debark_wire::play_frame(&spec.shared, &part).map_err(|error| format!("{name}: {error}"))?;
             let host = self.hosts.entry(name.clone()).or_default();
             host.playing = true;
+            host.away = spec.patience.filter(|_| host.phase == Phase::Waiting).map(Away::not_yet);
             if host.phase == Phase::Over {
                 // Its session ended between two plays; the new agent gets what is known of the host in its part.
                 host.phase = Phase::Waiting;
@@ -208,6 +215,7 @@ impl<'a> Engine<'a> {
             // This side holds a sender: it cannot happen.
             Err(RecvTimeoutError::Disconnected) => self.outcome.interrupted = 2,
         }
+        self.look_for_hosts();
         let patience = Duration::from_secs(self.settings.patience);
         for host in self.hosts.values() {
             if matches!(host.phase, Phase::Connecting(since) if since.elapsed() > patience)
@@ -221,14 +229,22 @@ impl<'a> Engine<'a> {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::From { host, incoming } => self.incoming(&host, incoming),
-            Input::Answered { host, id, answer } => {
-                self.asked(&host);
-                self.answer(&host, id, answer);
+            Input::From { host, session, incoming } => {
+                if self.in_session(&host, session) {
+                    self.incoming(&host, incoming);
+                }
             }
-            Input::Refused { host, id, why } => {
+            Input::Answered { host, session, id, answer } => {
                 self.asked(&host);
-                self.refuse(&host, id, why);
+                if self.in_session(&host, session) {
+                    self.answer(&host, id, answer);
+                }
+            }
+            Input::Refused { host, session, id, why } => {
+                self.asked(&host);
+                if self.in_session(&host, session) {
+                    self.refuse(&host, id, why);
+                }
             }
             Input::Interrupt => {
                 self.outcome.interrupted += 1;
@@ -254,6 +270,9 @@ impl<'a> Engine<'a> {
             Incoming::Started { noise } => {
                 if let Some(host) = self.hosts.get_mut(name) {
                     host.phase = Phase::Up;
+                    if host.away.as_ref().is_some_and(|away| away.resumed().is_none()) {
+                        self.back(name);
+                    }
                 }
                 self.monitor.note(&Note::Connected { host: name });
                 if let Some(noise) = noise {
@@ -284,6 +303,10 @@ impl<'a> Engine<'a> {
     pub(crate) fn warn(&mut self, text: &str) {
         let text = crate::event::plain(&self.world.secrets().scrub(text));
         self.monitor.note(&Note::Warning(&text));
+    }
+
+    fn in_session(&self, name: &str, session: u32) -> bool {
+        self.hosts.get(name).is_some_and(|host| host.session == session)
     }
 
     /// Whether the host runs that play now.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use debark_value::Map;
 use debark_wire::ToAgent;
 
+use crate::engine::Away;
 use crate::world::{Channel, Content};
 
 /// How far a host's session is.
@@ -17,6 +18,8 @@ pub(crate) enum Phase {
     Connecting(Instant),
     /// The agent speaks.
     Up,
+    /// The session is over, and another one will begin.
+    Away,
     /// The session is over.
     Over,
 }
@@ -39,6 +42,10 @@ pub(crate) struct Host {
     pub(crate) known: Map,
     /// How many bytes of them there were.
     pub(crate) told: usize,
+    /// Counts its sessions: what an earlier one left is not for a later one.
+    pub(crate) session: u32,
+    /// That it went away and is expected back.
+    pub(crate) away: Option<Away>,
     /// How many of its questions are being answered.
     pub(crate) asking: u32,
 }
@@ -54,6 +61,8 @@ impl Default for Host {
             notified: Vec::new(),
             known: Map::new(),
             told: 0,
+            session: 0,
+            away: None,
             asking: 0,
         }
     }

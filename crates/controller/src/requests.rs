@@ -4,7 +4,7 @@ use debark_value::{Map, Value};
 use debark_wire::{Answer, Request};
 
 use crate::delegate::unreachable;
-use crate::engine::{Engine, Input};
+use crate::engine::{Engine, Going, Input};
 use crate::hosts::Phase;
 
 /// A host has one thread that asks, and one for each task that others delegate to it.
@@ -20,6 +20,7 @@ impl Engine<'_> {
                 | Request::SetFacts { .. }
                 | Request::Delegate { .. }
                 | Request::Reconnect { .. }
+                | Request::Back
         );
         if quick && let Err(why) = self.world.permit(self.batch.play, host, &request) {
             return self.refuse(host, id, why);
@@ -34,6 +35,10 @@ impl Engine<'_> {
                 }
                 Err(why) => Err(why),
             },
+            Request::Reconnect { timeout, delay, gone_by, told } => {
+                self.going(host, Going { timeout, delay, gone_by, told })
+            }
+            Request::Back => Ok(self.back(host)),
             Request::HostVars { host: other } => self.host_vars(host, &other).map(Answer::Value),
             Request::SetFacts { host: other, facts, .. } => {
                 self.hosts.entry(other).or_default().known.extend(facts);
@@ -131,7 +136,8 @@ impl Engine<'_> {
     fn ask_world(&mut self, host: &str, id: u32, request: Request) {
         let (world, sender) = (self.world.clone(), self.sender.clone());
         let (play, name) = (self.batch.play, host.to_owned());
-        let Some(asking) = self.hosts.get_mut(host).map(|host| &mut host.asking) else { return };
+        let Some(asker) = self.hosts.get_mut(host) else { return };
+        let (session, asking) = (asker.session, &mut asker.asking);
         if *asking >= MOST_QUESTIONS {
             return self.refuse(host, id, format!("asks more than {MOST_QUESTIONS} things at once"));
         }
@@ -141,9 +147,9 @@ impl Engine<'_> {
             let _ = match world.permit(play, &name, &request) {
                 Ok(()) => {
                     let answer = world.answer(play, &name, request);
-                    sender.send(Input::Answered { host: name, id, answer })
+                    sender.send(Input::Answered { host: name, session, id, answer })
                 }
-                Err(why) => sender.send(Input::Refused { host: name, id, why }),
+                Err(why) => sender.send(Input::Refused { host: name, session, id, why }),
             };
         });
         if let Err(error) = thread {
@@ -160,7 +166,12 @@ impl Engine<'_> {
         let number = self.delegations.begin(other, (host.to_owned(), id));
         let invocation = Box::new(invocation);
         let delegate = self.hosts.entry(other.to_owned()).or_default();
-        delegate.send(&debark_wire::ToAgent::Invoke { id: number, invocation });
+        let message = debark_wire::ToAgent::Invoke { id: number, invocation };
+        match debark_connect::frame(&message).filter(|_| delegate.away.is_some()) {
+            // It goes away, or is: the agent that comes after it gets what waits.
+            Some(frame) => delegate.queued.extend(frame),
+            None => delegate.send(&message),
+        }
         self.want(other);
         self.connect();
     }

@@ -36,6 +36,8 @@ pub struct PlaySpec {
     pub any_errors_fatal: bool,
     /// Where hosts may write on the controller's disk.
     pub fetches: Fetches,
+    /// The play begins with `wait_for_connection`: for so many seconds hosts need not answer.
+    pub patience: Option<u64>,
 }
 
 /// Content, read as it is sent.
@@ -76,6 +78,9 @@ pub trait World: Send + Sync {
     /// # Errors
     /// It may not: a sentence that goes on from the host's name (`asks for ...`).
     fn permit(&self, play: u32, host: &str, request: &Request) -> Result<(), String>;
+
+    /// Whether a host is this machine, without a connection that could go.
+    fn local(&self, host: &str) -> bool;
 
     /// Answers what needs files, templates or the user: find, lookups, includes, prompts, `add_host`. May take long;
     /// runs on a thread of its own.

@@ -389,11 +389,20 @@ pub enum Request {
         /// Which.
         dest: String,
     },
-    /// `reboot`, `reset_connection`: the host goes away; the controller reconnects when it answers again.
+    /// `reboot`, `reset_connection`: the host goes away; the controller reconnects when it answers again, and the play
+    /// goes on there ([`HostPlay::resumed`](crate::HostPlay)). Answered at once.
     Reconnect {
         /// How long to wait, in seconds.
         timeout: u64,
+        /// Seconds from the end of the connection until the first try.
+        delay: u64,
+        /// Seconds until the controller ends the connection by itself; 0: never.
+        gone_by: u64,
+        /// How far the play is, in the agent's own words.
+        told: Vec<u8>,
     },
+    /// The host is back, or did not go away after all.
+    Back,
     /// Facts for another host (`delegate_facts`).
     SetFacts {
         /// Task id.

@@ -71,6 +71,8 @@ pub struct HostPlay {
     pub magic: Map,
     /// What earlier plays left on another connection: facts and registers of this host (after a reconnect).
     pub restored: Map,
+    /// After [`Request::Reconnect`](crate::Request): what the agent told then, and how many seconds ago that was.
+    pub resumed: Option<(Vec<u8>, u64)>,
     /// Texts that must never be shown.
     pub secrets: Vec<String>,
     /// How the run goes.

@@ -29,9 +29,8 @@ pub fn meta(call: &Call) -> Result<Done, String> {
             *call.running.failure.borrow_mut() = None;
             Flow::Next
         }
-        // Nothing is kept open for single tasks, so only other users' workers have anything to reset.
         "reset_connection" => {
-            *call.running.on.workers.borrow_mut() = Default::default();
+            super::wait::reset_connection(call)?;
             Flow::Next
         }
         other => return Err(format!("there is no `meta: {other}`")),

@@ -1,7 +1,5 @@
 //! `set_fact`, `include_vars`, `set_stats`.
 
-use std::sync::Arc;
-
 use debark_value::{Map, Value, map};
 use debark_wire::{Answer, Event, Request};
 
@@ -51,7 +49,7 @@ pub fn include_vars(call: &Call) -> Result<Done, String> {
         running.on.secrets.borrow_mut().add_value(secrets);
     }
     let mut state = running.on.state.borrow_mut();
-    Arc::make_mut(&mut state.included).extend(vars.iter().map(|(k, v)| (k.clone(), v.clone())));
+    state.include(vars.clone());
     drop(state);
     running.share(|| vars.clone());
     let files = answer.get("ansible_included_var_files").cloned().unwrap_or(Value::Null);

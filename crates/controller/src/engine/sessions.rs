@@ -32,26 +32,38 @@ impl Engine<'_> {
                 return;
             }
             let Some(name) = self.wanted.pop_front() else { return };
-            let Some(host) = self.hosts.get_mut(&name) else { continue };
-            host.phase = Phase::Connecting(Instant::now());
-            let first = std::mem::take(&mut host.queued);
-            let (sender, label) = (self.sender.clone(), Arc::<str>::from(name.as_str()));
-            let tell = Box::new(move |incoming| {
-                // Without a receiver the run is over.
-                let _ = sender.send(Input::From { host: label.clone(), incoming });
-            });
-            self.monitor.note(&Note::Connecting { host: &name });
-            match self.connector.open(&name, first, tell) {
-                Ok(channel) => host.channel = Some(channel),
-                Err(problem) => self.lost(&name, Some(problem)),
-            }
+            self.open(&name);
+        }
+    }
+
+    /// Opens a session; what is queued goes first.
+    pub(super) fn open(&mut self, name: &str) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        host.phase = Phase::Connecting(Instant::now());
+        host.session = host.session.wrapping_add(1);
+        let session = host.session;
+        let first = std::mem::take(&mut host.queued);
+        let (sender, label) = (self.sender.clone(), Arc::<str>::from(name));
+        let tell = Box::new(move |incoming| {
+            // Without a receiver the run is over.
+            let _ = sender.send(Input::From { host: label.clone(), session, incoming });
+        });
+        self.monitor.note(&Note::Connecting { host: name });
+        match self.connector.open(name, first, tell) {
+            Ok(channel) => host.channel = Some(channel),
+            Err(problem) => self.lost(name, Some(problem)),
         }
     }
 
     pub(super) fn lost(&mut self, name: &str, problem: Option<Problem>) {
+        if self.expected(name, &problem) {
+            return self.connect();
+        }
         let Some(host) = self.hosts.get_mut(name) else { return };
         host.phase = Phase::Over;
         host.channel = None;
+        let away = host.away.take().filter(|away| host.playing && away.over());
+        let problem = away.map(|away| away.late(name, problem.clone())).or(problem);
         let (playing, during) = (host.playing, host.task.take());
         let notified = std::mem::take(&mut host.notified);
         self.stores.leave(name);

@@ -96,6 +96,10 @@ impl World for Test {
         Ok(vars)
     }
 
+    fn local(&self, _: &str) -> bool {
+        false
+    }
+
     fn permit(&self, _: u32, host: &str, request: &Request) -> Result<(), String> {
         match request {
             Request::Lookup { name, .. } if name == "pipe" => Err("asks for a pipe".into()),

@@ -35,6 +35,10 @@ impl World for Site {
         self.part(play, host, batch, known)
     }
 
+    fn local(&self, host: &str) -> bool {
+        self.target(host).is_ok_and(|target| target.local)
+    }
+
     fn permit(&self, play: u32, host: &str, request: &Request) -> Result<(), String> {
         self.bounded(play, host, request)
     }

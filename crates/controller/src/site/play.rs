@@ -6,7 +6,7 @@ use std::sync::Arc;
 use debark_playbook::compile::{Selection, foreseeable};
 use debark_playbook::{CompiledPlay, Diagnostic};
 use debark_value::{Map, Value};
-use debark_wire::{HostPlay, Node, Play};
+use debark_wire::{HostPlay, Node, Play, Task};
 
 use super::{Site, fetches, lock, terminal};
 use crate::batch::{Order, Size, ordered};
@@ -95,6 +95,7 @@ impl Site {
             max_fail_percentage,
             any_errors_fatal,
             fetches: self.fetches(index, &compiled.playbook_dir),
+            patience: (!play.gather.enabled).then(|| patience(&play.tasks)).flatten(),
         })
     }
 
@@ -229,6 +230,7 @@ impl Site {
             play_vars,
             magic,
             restored: known.clone(),
+            resumed: None,
             secrets: Vec::new(),
             options: self.options.run.clone(),
             batch: batch.to_vec(),
@@ -312,6 +314,21 @@ impl Site {
     pub fn selection(&self) -> &Selection {
         &self.compiler.options().selection
     }
+}
+
+/// For how long hosts need not answer: the first task's `timeout`, if that is `wait_for_connection`.
+fn patience(nodes: &[Node]) -> Option<u64> {
+    let task = first(nodes).filter(|task| task.action == "wait_for_connection")?;
+    // The module's own default.
+    let timeout = task.args.get("timeout").map_or(Ok(600.0), Value::to_float);
+    timeout.ok().map(|seconds| seconds.clamp(0.0, 86_400.0) as u64)
+}
+
+fn first(nodes: &[Node]) -> Option<&Task> {
+    nodes.iter().find_map(|node| match node {
+        Node::Block(block) => first(&block.block),
+        Node::Task(task) => Some(&**task).filter(|task| task.action != "meta"),
+    })
 }
 
 #[derive(Default)]

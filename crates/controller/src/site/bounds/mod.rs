@@ -279,7 +279,8 @@ impl View<'_> {
                     format!("asks for the variables of {host}, which nothing in the play reads there")
                 })
             }
-            Request::RunOnce { .. }
+            Request::Back
+            | Request::RunOnce { .. }
             | Request::RanOnce { .. }
             | Request::Barrier { .. }
             | Request::Throttle { .. }

@@ -1,0 +1,216 @@
+//! How far a play is, so that another agent on the same host can go on with it after the connection was given up: a
+//! reboot, `meta: reset_connection`.
+//!
+//! What each task did to the variables, to the handlers and to the course of the play is noted. The next agent starts
+//! from the same beginning and walks the same tree; a task that is noted is not run, only its notes are taken over.
+//! Includes and `meta: flush_handlers` are walked into again, so that what is around a task is as it was.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use debark_value::{Map, Value};
+use debark_wire::{Request, Task};
+use serde::{Deserialize, Serialize};
+
+use crate::link::Link;
+use crate::run::Flow;
+use crate::state::{Change, HostState};
+
+/// Stands for the gathering of facts, which is no task of the play.
+pub const GATHERING: u32 = u32::MAX;
+
+/// What a task did.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Step {
+    /// Task id.
+    pub task: u32,
+    /// What became of the variables.
+    pub changes: Vec<Change>,
+    /// Handlers that it notified.
+    pub notified: Vec<String>,
+    /// What followed.
+    pub flow: Flow,
+    /// Whether it ran at all.
+    pub ran: bool,
+    /// What failed last, for `rescue`.
+    pub failure: Option<(Value, Value)>,
+    /// Return values of an item or a task that gave up the connection, before all of the task was over.
+    pub returned: Option<Map>,
+}
+
+/// All of it, as the controller keeps it meanwhile.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Far {
+    before: HostState,
+    left: Vec<String>,
+    steps: Vec<Step>,
+    task: u32,
+    boot: String,
+}
+
+/// The progress of a play.
+#[derive(Default)]
+pub struct Progress {
+    before: HostState,
+    /// Handlers that an earlier run left.
+    pub left: Vec<String>,
+    done: Vec<Step>,
+    /// What is still to be taken over.
+    ahead: VecDeque<Step>,
+    /// The task that gave up the connection, what the boot was then, and for how many seconds it was away.
+    away: Option<(u32, String, u64)>,
+    /// Handlers that the current task notified.
+    pub notified: RefCell<Vec<String>>,
+}
+
+impl Progress {
+    /// A play that begins.
+    pub fn new(before: HostState) -> Self {
+        Self { before, ..Self::default() }
+    }
+
+    /// A play that another agent began: what it told, and for how many seconds the connection was gone.
+    ///
+    /// # Errors
+    /// What was told is not what an agent of this version tells.
+    pub fn again(told: &[u8], seconds: u64) -> Result<Self, String> {
+        let far: Far = debark_wire::decode(told).map_err(|error| error.to_string())?;
+        let away = Some((far.task, far.boot, seconds));
+        Ok(Self { before: far.before, left: far.left, ahead: far.steps.into(), away, ..Self::default() })
+    }
+
+    /// What the host knew when the play began.
+    pub fn before(&self) -> HostState {
+        self.before.clone()
+    }
+
+    /// Whether what another agent did is being taken over.
+    pub fn repeats(&self) -> bool {
+        self.away.is_some() || !self.ahead.is_empty()
+    }
+
+    /// Notes what a task did. What it noted on its way is part of that.
+    pub fn note(&mut self, step: Step) {
+        while self.done.last().is_some_and(|last| last.task == step.task && last.returned.is_some()) {
+            self.done.pop();
+        }
+        self.done.push(step);
+    }
+
+    /// Notes what a task that goes on got when it came back.
+    pub fn note_return(&mut self, task: u32, result: Map) {
+        self.done.push(Step { task, returned: Some(result), ..Step::default() });
+    }
+
+    /// The next step, if it is that task's end.
+    pub fn take(&mut self, task: u32) -> Option<Step> {
+        self.ahead.front().filter(|step| step.task == task && step.returned.is_none())?;
+        let step = self.ahead.pop_front()?;
+        self.note(step.clone());
+        Some(step)
+    }
+
+    /// Whether that task is to be walked into although it is over.
+    pub fn leads_on(&self, task: &Task) -> bool {
+        walked(task) && self.ahead.front().is_some_and(|step| step.task == task.id && step.ran)
+    }
+
+    /// The next step, if it is what that task got on its way.
+    pub fn take_return(&mut self, task: u32) -> Option<Map> {
+        self.ahead.front().filter(|step| step.task == task && step.returned.is_some())?;
+        let step = self.ahead.pop_front()?;
+        self.done.push(step.clone());
+        step.returned
+    }
+
+    /// Whether this task stands where the other agent had another one.
+    pub fn strays(&self, task: &Task) -> bool {
+        let next = self.ahead.front().map(|step| step.task).or(self.away.as_ref().map(|away| away.0));
+        !walked(task) && next.is_some_and(|next| next != task.id)
+    }
+
+    /// The task that gave up the connection goes on: what the boot was, and for how many seconds it was away.
+    pub fn back(&mut self, task: u32) -> Option<(String, u64)> {
+        let back = self.ahead.is_empty() && self.away.as_ref().is_some_and(|away| away.0 == task);
+        if back { self.away.take().map(|(_, boot, seconds)| (boot, seconds)) } else { None }
+    }
+
+    /// What the controller is to keep while a task gives up the connection.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub fn told(&self, task: u32, boot: String) -> Result<Vec<u8>, String> {
+        let (before, left, steps) = (self.before.clone(), self.left.clone(), self.done.clone());
+        debark_wire::encode(&Far { before, left, steps, task, boot }).map_err(|error| error.to_string())
+    }
+}
+
+/// Whether a task is walked into again.
+pub fn walked(task: &Task) -> bool {
+    match task.action.as_str() {
+        "include_tasks" | "include_role" => true,
+        "meta" => ["free_form", "_raw_params"].iter().any(|name| {
+            task.args.get(*name).and_then(Value::as_str).is_some_and(|word| word == "flush_handlers")
+        }),
+        _ => false,
+    }
+}
+
+/// Announces that the host will go away and the play go on with another agent.
+///
+/// # Errors
+/// The controller refuses, or is gone.
+pub fn announce(link: &Link, told: Vec<u8>, times: Times) -> Result<(), String> {
+    let Times { timeout, delay, gone_by } = times;
+    link.request(Request::Reconnect { timeout, delay, gone_by, told }).map(drop)
+}
+
+/// How long it may take, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Until giving up.
+    pub timeout: u64,
+    /// From the end of the connection until the first try.
+    pub delay: u64,
+    /// After which the connection is ended from the other side; 0: never.
+    pub gone_by: u64,
+}
+
+/// Waits until the connection is gone, and ends this agent: another one goes on.
+pub fn end(link: &Link) -> ! {
+    while !link.is_lost() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::process::exit(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use debark_value::map;
+
+    use super::*;
+
+    fn task(id: u32, action: &str) -> Task {
+        Task { id, action: action.into(), ..Task::default() }
+    }
+
+    #[test]
+    fn another_agent_takes_over_step_by_step() {
+        let mut first = Progress::new(HostState::default());
+        first.note(Step { task: 1, notified: vec!["restart".into()], ran: true, ..Step::default() });
+        first.note_return(2, map! { "elapsed" => 3 });
+        let told = first.told(2, "boot 1".into()).unwrap();
+        let mut second = Progress::again(&told, 7).unwrap();
+        assert!(second.repeats() && second.back(2).is_none(), "not before all is taken over");
+        assert!(second.strays(&task(5, "ping")) && !second.strays(&task(5, "include_tasks")));
+        assert_eq!(second.take(1).unwrap().notified, ["restart"]);
+        assert!(second.take(2).is_none(), "the task is not over");
+        assert_eq!(second.take_return(2).unwrap(), map! { "elapsed" => 3 });
+        assert_eq!(second.back(2), Some(("boot 1".into(), 7)));
+        assert!(!second.repeats());
+        second.note(Step { task: 2, ..Step::default() });
+        let third = Progress::again(&second.told(9, String::new()).unwrap(), 0).unwrap();
+        assert_eq!(third.ahead.len(), 2, "what a task got on its way is forgotten at its end");
+        assert!(Progress::again(b"rubbish", 0).is_err());
+    }
+}

@@ -9,12 +9,15 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 
 /// The journal is rotated to `journal.jsonl.1` beyond this many bytes.
 const ROTATE: u64 = 8 << 20;
+
+/// How long the holder of the lock may take to write its name.
+const NAMED: Duration = Duration::from_millis(50);
 
 /// Handlers still to be run: by source file of the play, their names.
 type Pending = BTreeMap<String, Vec<String>>;
@@ -68,18 +71,26 @@ impl Journal {
         let options =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).to_owned();
         let Ok(mut file) = options.open(dir.join("lock")) else { return };
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut busy = Some(busy);
+        let mut waited = Duration::ZERO;
+        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut holder = String::new();
             // Only for the message, so an unreadable holder is an unnamed one.
-            let _ = (&file).take(4096).read_to_string(&mut holder);
+            let _ =
+                (&file).seek(SeekFrom::Start(0)).and_then(|_| (&file).take(4096).read_to_string(&mut holder));
             // The same run under another host name (aliases, `connection: local`): waiting would never end.
             if holder.lines().next() == Some(&self.run) {
                 return;
             }
-            busy(holder.lines().nth(1).unwrap_or("another run"));
-            if flock(&file, FlockOperation::LockExclusive).is_err() {
-                return;
+            // Whoever has just taken the lock may not have written its name yet.
+            if waited >= NAMED
+                && let Some(busy) = busy.take()
+            {
+                busy(holder.lines().nth(1).unwrap_or("another run"));
             }
+            let pause = if waited < NAMED { Duration::from_millis(2) } else { Duration::from_millis(100) };
+            std::thread::sleep(pause);
+            waited += pause;
         }
         let _ = file.set_len(0);
         let _ = file.seek(SeekFrom::Start(0));

@@ -11,6 +11,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use debark_value::Map;
 use debark_wire::{Answer, Event, FromAgent, HostPlay, Invocation, Request, ToAgent, WireError};
 
 /// How long an event may wait in the buffer.
@@ -50,6 +51,7 @@ pub struct Link {
     stop: Mutex<Option<String>>,
     muted: AtomicBool,
     current: Mutex<Option<Current>>,
+    magic: Mutex<Map>,
     busy: Mutex<usize>,
     idle: Condvar,
 }
@@ -60,6 +62,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Link {
+    /// Variables that the controller has changed since the last call.
+    pub fn magic(&self) -> Map {
+        std::mem::take(&mut *lock(&self.magic))
+    }
+
     /// Starts reading and ticking; jobs arrive at the receiver, invocations for other hosts at `invoke`.
     pub fn start(
         input: impl Read + Send + 'static,
@@ -75,6 +82,7 @@ impl Link {
             lost: AtomicBool::new(false),
             stop: Mutex::default(),
             muted: AtomicBool::new(false),
+            magic: Mutex::default(),
             current: Mutex::default(),
             busy: Mutex::new(0),
             idle: Condvar::new(),
@@ -106,7 +114,7 @@ impl Link {
             match debark_wire::read::<ToAgent>(&mut input) {
                 Ok(ToAgent::Play { shared, host }) => drop(jobs.send(Job::Play { shared, host })),
                 Ok(ToAgent::Answer { id, answer }) => self.answered(id, answer),
-                Ok(ToAgent::Passed { .. }) => {}
+                Ok(ToAgent::Magic(vars)) => lock(&self.magic).extend(vars),
                 Ok(ToAgent::Stop { reason }) => *lock(&self.stop) = Some(reason),
                 Ok(ToAgent::Invoke { id, invocation }) => {
                     let (link, invoke) = (self.clone(), invoke.clone());

@@ -81,6 +81,8 @@ pub struct Running<'a> {
     pub ran: Cell<u64>,
     /// How far it is.
     pub progress: RefCell<Progress>,
+    /// Whether a task failed that says `any_errors_fatal`.
+    pub fatal: Cell<bool>,
     once_ran: RefCell<HashSet<u32>>,
     /// Whether check mode left out a change: what follows may look at a host that is not yet as it will be.
     pub predicted: Cell<bool>,
@@ -167,6 +169,7 @@ impl Interpreter {
             stale: Cell::new(false),
             ran: Cell::new(0),
             progress: RefCell::new(progress),
+            fatal: Cell::new(false),
             once_ran: RefCell::default(),
             predicted: Cell::new(false),
         };
@@ -268,7 +271,7 @@ impl Running<'_> {
         let pending_handlers = if self.check() { Vec::new() } else { pending };
         match flow {
             Flow::Next | Flow::EndRole => PlayEnd::Done,
-            Flow::Failed => PlayEnd::Failed { pending_handlers },
+            Flow::Failed => PlayEnd::Failed { pending_handlers, fatal: self.fatal.get() },
             Flow::EndPlay => PlayEnd::Ended,
             Flow::Stop => PlayEnd::Stopped { pending_handlers },
         }

@@ -149,6 +149,13 @@ impl PlayState {
         self.public_vars = merged(|role| &role.vars);
     }
 
+    /// Takes over what the controller has changed among the variables that nothing overrides.
+    pub fn take_magic(&mut self, changed: Map) {
+        if !changed.is_empty() {
+            Arc::make_mut(&mut self.magic).extend(changed);
+        }
+    }
+
     /// A role by its index.
     pub fn role(&self, index: Option<u32>) -> Option<&Role> {
         self.play.roles.get(index? as usize)

@@ -85,7 +85,10 @@ impl Done {
         }
         let mut result = self.outcome.result.clone();
         result.entry("changed".into()).or_insert_with(|| self.outcome.changed.into());
-        result.insert("failed".into(), self.outcome.failed.into());
+        // As with Ansible, a result that was skipped says nothing of failure.
+        if self.outcome.skipped.is_none() || self.outcome.failed {
+            result.insert("failed".into(), self.outcome.failed.into());
+        }
         if self.outcome.unreachable {
             result.insert("unreachable".into(), true.into());
         }
@@ -109,6 +112,10 @@ impl Running<'_> {
             return flow;
         }
         let keywords = merge(&context.keywords, &task.keywords);
+        if self.play.borrow().play.lockstep && !self.repeats() && self.gate(task.id).is_err() {
+            return Flow::Stop;
+        }
+        self.play.borrow_mut().take_magic(self.on.link.magic());
         self.begin(task, context);
         let scope = self.scope(context, task);
         let shown = if task.name.is_empty() { &task.action } else { &task.name };
@@ -124,9 +131,6 @@ impl Running<'_> {
         self.on.link.begin(task.id, &doing.name);
         if let Err(why) = self.flags(&mut doing, &scope) {
             return self.finish(&doing, Done::failed(why, None), &scope);
-        }
-        if self.play.borrow().play.lockstep && !self.repeats() && self.gate(task.id).is_err() {
-            return Flow::Stop;
         }
         match self.step(&doing) {
             Ok(true) => {}
@@ -237,10 +241,7 @@ impl Running<'_> {
     /// `run_once`: whether this host runs the task. Otherwise it takes over what the host got that did.
     fn once(&self, doing: &Doing, scope: &Scope) -> Result<bool, Flow> {
         let alone = self.play.borrow().host.batch.len() <= 1;
-        if alone
-            || self.repeats()
-            || !self.flag(&doing.keywords.run_once, "run_once", scope).ok().flatten().unwrap_or(false)
-        {
+        if alone || self.repeats() || !self.wants_once(doing, scope) {
             return Ok(true);
         }
         match self.on.link.request(Request::RunOnce { task: doing.task.id }) {
@@ -457,6 +458,11 @@ impl Running<'_> {
             _ => {}
         }
         let failed = matches!(done.status, Status::Failed | Status::Rescued | Status::Unreachable);
+        if done.status == Status::Failed
+            && let Ok(Some(true)) = self.flag(&doing.keywords.any_errors_fatal, "any_errors_fatal", scope)
+        {
+            self.fatal.set(true);
+        }
         if self.is_once(doing, scope) {
             // An include is well even if a task in it failed, but the other hosts must not go on.
             let failed = failed || done.flow == Flow::Failed;
@@ -497,8 +503,13 @@ impl Running<'_> {
     }
 
     fn is_once(&self, doing: &Doing, scope: &Scope) -> bool {
-        self.play.borrow().host.batch.len() > 1
-            && self.flag(&doing.keywords.run_once, "run_once", scope).ok().flatten().unwrap_or(false)
+        self.play.borrow().host.batch.len() > 1 && self.wants_once(doing, scope)
+    }
+
+    /// `run_once`, or an action that by its nature happens once for all hosts.
+    fn wants_once(&self, doing: &Doing, scope: &Scope) -> bool {
+        matches!(doing.task.action.as_str(), "add_host" | "pause")
+            || self.flag(&doing.keywords.run_once, "run_once", scope).ok().flatten().unwrap_or(false)
     }
 
     /// Tells the controller about variables that other hosts read.

@@ -16,13 +16,15 @@ pub(crate) struct Barriers {
     passed: HashMap<String, u32>,
     /// Host, request and position.
     waiting: Vec<(String, u32, u32)>,
+    /// Nobody is let through to what comes after this position.
+    hold: Option<u32>,
 }
 
 impl Barriers {
     /// A batch at its start.
     pub(crate) fn new(hosts: &[String], shared: BTreeSet<u32>) -> Self {
         let passed = hosts.iter().map(|host| (host.clone(), 0)).collect();
-        Self { shared, passed, waiting: Vec::new() }
+        Self { shared, passed, waiting: Vec::new(), hold: None }
     }
 
     /// A host asks; [`Barriers::released`] tells when it may go on.
@@ -61,17 +63,30 @@ impl Barriers {
         behind || self.waiting.iter().any(|(name, _, at)| name == host && (!shared || *at > task))
     }
 
-    /// A host is done, failed or lost: nobody waits for it.
-    pub(crate) fn leave(&mut self, host: &str) {
-        self.passed.remove(host);
+    /// A host is done, failed or lost: nobody waits for it. Yields how far it had come.
+    pub(crate) fn leave(&mut self, host: &str) -> u32 {
         self.waiting.retain(|(waiting, ..)| waiting != host);
+        self.passed.remove(host).unwrap_or(u32::MAX)
+    }
+
+    /// Lets nobody through to what comes after `position`.
+    pub(crate) fn hold(&mut self, position: u32) {
+        self.hold = Some(self.hold.map_or(position, |hold| hold.min(position)));
+    }
+
+    /// Whether all hosts that are left wait behind the position where they are held.
+    pub(crate) fn held(&self) -> bool {
+        let behind =
+            |host: &String, hold| self.waiting.iter().any(|(name, _, at)| name == host && *at > hold);
+        self.hold.is_some_and(|hold| self.passed.keys().all(|host| behind(host, hold)))
     }
 
     /// Hosts and requests that may go on.
     pub(crate) fn released(&mut self) -> Vec<(String, u32)> {
         let slowest = self.passed.values().copied().min().unwrap_or(u32::MAX);
+        let most = self.hold.unwrap_or(u32::MAX).min(slowest);
         let (free, waiting) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|(_, _, position)| *position <= slowest);
+            std::mem::take(&mut self.waiting).into_iter().partition(|(_, _, position)| *position <= most);
         self.waiting = waiting;
         let free: Vec<(String, u32, u32)> = free;
         free.into_iter().map(|(host, request, _)| (host, request)).collect()
@@ -127,6 +142,21 @@ mod tests {
         assert_eq!(barriers.released(), [("b".to_owned(), 2)]);
         barriers.leave("b");
         assert_eq!(barriers.released(), [("a".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn held_hosts_do_the_same_task_and_no_other() {
+        let mut barriers = two();
+        barriers.wait("a", 1, 3);
+        barriers.wait("b", 2, 3);
+        assert_eq!(barriers.released().len(), 2);
+        let position = barriers.leave("a");
+        barriers.hold(position);
+        assert!(!barriers.held(), "b is still at it");
+        barriers.passed("b", 3);
+        barriers.wait("b", 3, 4);
+        assert!(barriers.released().is_empty());
+        assert!(barriers.held());
     }
 
     #[test]

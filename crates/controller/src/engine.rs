@@ -9,7 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use debark_connect::Incoming;
-use debark_wire::{Answer, Cost, Event, FromAgent, PlayEnd, ToAgent};
+use debark_value::Value;
+use debark_wire::{Answer, Cost, Event, FromAgent, PlayEnd, Status, ToAgent};
 use indexmap::IndexMap;
 
 use crate::barrier::Barriers;
@@ -32,7 +33,8 @@ pub(crate) use away::{Away, Going};
 
 pub(crate) enum Input {
     From { host: Arc<str>, session: u32, incoming: Incoming },
-    Answered { host: String, session: u32, id: u32, answer: Result<Answer, String> },
+    /// `regroups`: whether the inventory has other groups now.
+    Answered { host: String, session: u32, id: u32, answer: Result<Answer, String>, regroups: bool },
     Refused { host: String, session: u32, id: u32, why: String },
     Interrupt,
 }
@@ -74,6 +76,11 @@ pub(crate) struct Batch {
     pub(crate) throttles: Throttles,
     size: usize,
     lost: usize,
+    /// Hosts of the play that have not failed, and those of the batch.
+    active: Vec<String>,
+    members: Vec<String>,
+    /// Why the play is over once all hosts have done the task at which a host failed.
+    over: Option<&'static str>,
     max_fail_percentage: Option<f64>,
     any_errors_fatal: bool,
     /// The play and the hosts of the batch, for those that come back.
@@ -152,15 +159,17 @@ impl<'a> Engine<'a> {
     fn play(&mut self, index: u32) -> Result<(), String> {
         let mut spec = self.world.play(index, &self.gone())?;
         let gone = self.gone();
-        spec.hosts.retain(|host| !gone.contains(host));
-        self.monitor.note(&Note::Play { index: spec.index, name: &spec.name, hosts: &spec.hosts });
+        spec.active = spec.hosts.iter().filter(|host| !gone.contains(*host)).cloned().collect();
+        self.monitor.note(&Note::Play { index: spec.index, name: &spec.name, hosts: &spec.active });
         spec.warnings.iter().for_each(|text| self.monitor.note(&Note::Warning(text)));
-        let batches = batches(&spec.hosts, &spec.serial);
+        let batches = batches(&spec.active, &spec.serial);
         let count = batches.len();
         for (number, batch) in batches.iter().enumerate() {
             if count > 1 {
                 self.monitor.note(&Note::Batch { number: number + 1, of: count, hosts: batch });
             }
+            let gone = self.gone();
+            spec.active.retain(|host| !gone.contains(host));
             self.begin(&spec, batch)?;
             while self.hosts.values().any(|host| host.playing) && self.outcome.interrupted < 2 {
                 self.step();
@@ -183,6 +192,8 @@ impl<'a> Engine<'a> {
             barriers: Barriers::new(batch, spec.tasks.clone()),
             once: OnceTasks::new(batch),
             size: batch.len(),
+            active: spec.active.clone(),
+            members: batch.to_vec(),
             max_fail_percentage: spec.max_fail_percentage,
             any_errors_fatal: spec.any_errors_fatal,
             again: Some((spec.clone(), batch.to_vec())),
@@ -234,8 +245,11 @@ impl<'a> Engine<'a> {
                     self.incoming(&host, incoming);
                 }
             }
-            Input::Answered { host, session, id, answer } => {
+            Input::Answered { host, session, id, answer, regroups } => {
                 self.asked(&host);
+                if regroups {
+                    self.regroup();
+                }
                 if self.in_session(&host, session) {
                     self.answer(&host, id, answer);
                 }
@@ -330,7 +344,10 @@ impl<'a> Engine<'a> {
                     host.notified.retain(|handler| *handler != result.name);
                 }
                 self.outcome.recap.task(name, result);
-                self.batch.barriers.passed(name, result.task);
+                // What follows a failure must not begin elsewhere before it is known whether the play goes on.
+                if result.status != Status::Failed {
+                    self.batch.barriers.passed(name, result.task);
+                }
                 self.release();
             }
             Event::Vars(vars) => {
@@ -346,17 +363,45 @@ impl<'a> Engine<'a> {
 
     fn ended(&mut self, name: &str, end: PlayEnd, cost: Cost) {
         let failed = matches!(end, PlayEnd::Failed { .. });
+        let left_early = failed || matches!(end, PlayEnd::Ended);
+        self.batch.any_errors_fatal |= matches!(end, PlayEnd::Failed { fatal: true, .. });
         if failed {
             self.outcome.failed.insert(name.to_owned());
         }
         if let Some(host) = self.hosts.get_mut(name) {
             host.notified.clear();
         }
-        if let PlayEnd::Failed { pending_handlers } | PlayEnd::Stopped { pending_handlers } = end {
+        if let PlayEnd::Failed { pending_handlers, .. } | PlayEnd::Stopped { pending_handlers } = end {
             self.outcome.recap.left(name, None, pending_handlers);
         }
         self.monitor.note(&Note::HostDone { host: name, failed, cost });
         self.leave(name, failed);
+        if left_early {
+            self.without(name);
+        }
+    }
+
+    /// Tells the other hosts that one takes no part in the play any more.
+    fn without(&mut self, name: &str) {
+        self.batch.active.retain(|host| host != name);
+        self.batch.members.retain(|host| host != name);
+        let names = |hosts: &[String]| Value::list(hosts.iter().map(String::as_str));
+        let magic = debark_value::map! {
+            "ansible_play_hosts" => names(&self.batch.active),
+            "ansible_play_batch" => names(&self.batch.members),
+            "play_hosts" => names(&self.batch.members),
+        };
+        for host in self.hosts.values_mut().filter(|host| host.playing && host.channel.is_some()) {
+            host.send(&ToAgent::Magic(magic.clone()));
+        }
+    }
+
+    /// Tells all hosts which groups there are.
+    pub(crate) fn regroup(&mut self) {
+        let world = self.world.clone();
+        for (name, host) in self.hosts.iter_mut().filter(|(_, host)| host.playing && host.channel.is_some()) {
+            host.send(&ToAgent::Magic(world.groups(name)));
+        }
     }
 
     /// A host has left the batch: nobody waits for it any more.
@@ -364,24 +409,46 @@ impl<'a> Engine<'a> {
         let Some(host) = self.hosts.get_mut(name) else { return };
         let played = std::mem::take(&mut host.playing);
         host.task = None;
-        self.batch.barriers.leave(name);
+        let position = self.batch.barriers.leave(name);
         self.batch.once.leave(name);
         for (other, request) in self.batch.throttles.leave(name) {
             self.answer(&other, request, Ok(Answer::Done));
         }
         if played && failed {
             self.batch.lost += 1;
-            self.check_budget();
+            self.check_budget(position);
         }
         self.release();
     }
 
-    fn check_budget(&mut self) {
+    /// Whether too many hosts failed; then the others still do the task at `position`, but none after it.
+    fn check_budget(&mut self, position: u32) {
         let percent = self.batch.lost as f64 * 100.0 / self.batch.size.max(1) as f64;
-        if self.batch.any_errors_fatal {
-            self.stop("a host failed, and the play says any_errors_fatal");
+        let over = if self.batch.any_errors_fatal {
+            "a host failed, and the play says any_errors_fatal"
         } else if self.batch.max_fail_percentage.is_some_and(|most| percent > most) {
-            self.stop("more hosts failed than max_fail_percentage allows");
+            "more hosts failed than max_fail_percentage allows"
+        } else {
+            return;
+        };
+        self.batch.over.get_or_insert(over);
+        self.batch.barriers.hold(position);
+    }
+
+    /// Lets through whoever need not wait any more.
+    pub(crate) fn release(&mut self) {
+        for (host, request) in self.batch.barriers.released() {
+            self.answer(&host, request, Ok(Answer::Done));
+        }
+        let barriers = &self.batch.barriers;
+        let begin = self.batch.once.settled(&|host, task| barriers.is_past(host, task));
+        for ((host, request), answer) in begin {
+            self.answer(&host, request, Ok(answer));
+        }
+        if self.batch.barriers.held()
+            && let Some(reason) = self.batch.over.take()
+        {
+            self.stop(reason);
         }
     }
 

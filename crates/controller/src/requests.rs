@@ -106,18 +106,6 @@ impl Engine<'_> {
         }
     }
 
-    /// Lets through whoever need not wait any more.
-    pub(crate) fn release(&mut self) {
-        for (host, request) in self.batch.barriers.released() {
-            self.answer(&host, request, Ok(Answer::Done));
-        }
-        let barriers = &self.batch.barriers;
-        let begin = self.batch.once.settled(&|host, task| barriers.is_past(host, task));
-        for ((host, request), answer) in begin {
-            self.answer(&host, request, Ok(answer));
-        }
-    }
-
     /// Inventory variables below what the host reported.
     fn host_vars(&self, asker: &str, host: &str) -> Result<Value, String> {
         let nothing = Map::new();
@@ -142,12 +130,14 @@ impl Engine<'_> {
             return self.refuse(host, id, format!("asks more than {MOST_QUESTIONS} things at once"));
         }
         *asking += 1;
+        let regroups = matches!(request, Request::AddHost { .. });
         let thread = std::thread::Builder::new().name("answer".into()).spawn(move || {
             // Without a receiver the run is over, and nobody waits.
             let _ = match world.permit(play, &name, &request) {
                 Ok(()) => {
                     let answer = world.answer(play, &name, request);
-                    sender.send(Input::Answered { host: name, session, id, answer })
+                    let regroups = regroups && answer == Ok(Answer::Value(true.into()));
+                    sender.send(Input::Answered { host: name, session, id, answer, regroups })
                 }
                 Err(why) => sender.send(Input::Refused { host: name, session, id, why }),
             };

@@ -26,6 +26,8 @@ pub struct PlaySpec {
     pub warnings: Vec<String>,
     /// Its hosts, in the order in which they are to run.
     pub hosts: Vec<String>,
+    /// Those of them that have not failed: kept up to date by the engine.
+    pub active: Vec<String>,
     /// `serial`.
     pub serial: Vec<Size>,
     /// Ids of the tasks that all hosts share (not handlers).
@@ -88,6 +90,11 @@ pub trait World: Send + Sync {
     /// # Errors
     /// Why it cannot be had: a sentence.
     fn answer(&self, play: u32, host: &str, request: Request) -> Result<Answer, String>;
+
+    /// `groups` and `group_names` of a host as the inventory is now.
+    fn groups(&self, _host: &str) -> Map {
+        Map::new()
+    }
 
     /// Content by its digest: only what a play mentions.
     ///

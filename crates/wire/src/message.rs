@@ -34,13 +34,8 @@ pub enum ToAgent {
         /// What to run.
         invocation: Box<Invocation>,
     },
-    /// Other hosts have passed all tasks before `task`: a change there may begin.
-    Passed {
-        /// Play number.
-        play: u32,
-        /// Task id.
-        task: u32,
-    },
+    /// Variables that nothing overrides have changed: `groups` after `add_host`, `ansible_play_hosts` after a failure.
+    Magic(Map),
     /// Stop after the current task (first Ctrl-C, or too many other hosts failed).
     Stop {
         /// Why, for the recap.
@@ -107,6 +102,8 @@ pub enum PlayEnd {
     Failed {
         /// Handlers that were notified and not run.
         pending_handlers: Vec<String>,
+        /// Whether the task that failed says `any_errors_fatal`.
+        fatal: bool,
     },
     /// `meta: end_host`, `end_play` or `end_batch`.
     Ended,

@@ -53,7 +53,7 @@ pub fn start(running: &Running, doing: &Doing, invocation: &Invocation, scope: &
         return Some(follow(&path, poll, seconds));
     }
     let result = map! {
-        "ansible_job_id" => id, "started" => 1, "finished" => 0,
+        "ansible_job_id" => id, "started" => true, "finished" => false,
         "results_file" => path.to_string_lossy().into_owned(), "changed" => true,
     };
     Some(ok(result, true))
@@ -66,7 +66,7 @@ fn launch(invocation: &Invocation, seconds: f64) -> std::io::Result<(String, Pat
     let id = format!("j{}.{}", now.as_nanos(), std::process::id());
     let path = dir.join(&id);
     let first = debark_value::to_json_string(&Value::from(
-        map! { "started" => 1, "finished" => 0, "ansible_job_id" => id.as_str() },
+        map! { "started" => true, "finished" => false, "ansible_job_id" => id.as_str() },
     ));
     write(&path, &first)?;
     let mut command = Command::new("/proc/self/exe");
@@ -140,13 +140,13 @@ pub fn status(call: &Call) -> Result<Done, String> {
     if call.text("mode").as_deref() == Some("cleanup") {
         let _ = fs::remove_file(&path);
         return Ok(ok(
-            map! { "changed" => true, "ansible_job_id" => id.as_str(), "erased" => path.to_string_lossy().into_owned() },
-            true,
+            map! { "changed" => false, "ansible_job_id" => id.as_str(), "erased" => path.to_string_lossy().into_owned() },
+            false,
         ));
     }
     let mut result = read(&path)?;
     result.insert("ansible_job_id".into(), id.as_str().into());
-    result.entry("started".into()).or_insert(Value::Int(1));
+    result.entry("started".into()).or_insert(Value::Bool(true));
     result.insert("results_file".into(), path.to_string_lossy().into_owned().into());
     Ok(outcome(result))
 }
@@ -172,8 +172,8 @@ pub fn async_job() {
         invoke(&Host::new(std::rc::Rc::new(NoUpstream)), &invocation, &|| Ok(()))
     };
     let mut result = outcome.result;
-    result.insert("finished".into(), 1.into());
-    result.insert("started".into(), 1.into());
+    result.insert("finished".into(), true.into());
+    result.insert("started".into(), true.into());
     result.insert("failed".into(), outcome.failed.into());
     if let Some(id) = path.file_name() {
         result.insert("ansible_job_id".into(), id.to_string_lossy().into_owned().into());

@@ -1,7 +1,7 @@
 //! `add_host` and `group_by`: the controller keeps the inventory.
 
 use debark_value::{Map, Value, map};
-use debark_wire::Request;
+use debark_wire::{Answer, Request};
 
 use super::{Call, ok};
 use crate::task::Done;
@@ -26,9 +26,9 @@ pub fn add_host(call: &Call) -> Result<Done, String> {
         parents: Vec::new(),
         vars: vars.clone(),
     };
-    call.running.on.link.request(request)?;
+    let changed = changed(call, request)?;
     let added = map! { "host_name" => name, "groups" => Value::list(groups), "host_vars" => vars };
-    Ok(ok(map! { "changed" => true, "add_host" => added }, true))
+    Ok(ok(map! { "changed" => changed, "add_host" => added }, changed))
 }
 
 /// `group_by`: puts this host into a group named after a value.
@@ -43,6 +43,14 @@ pub fn group_by(call: &Call) -> Result<Done, String> {
         parents: parents.clone(),
         vars: Map::new(),
     };
-    call.running.on.link.request(request)?;
-    Ok(ok(map! { "changed" => true, "add_group" => key, "parent_groups" => Value::list(parents) }, true))
+    let changed = changed(call, request)?;
+    let added = map! { "changed" => changed, "add_group" => key, "parent_groups" => Value::list(parents) };
+    Ok(ok(added, changed))
+}
+
+/// Whether the inventory is another one now; then the next item of a loop sees it already.
+fn changed(call: &Call, request: Request) -> Result<bool, String> {
+    let answer = call.running.on.link.request(request)?;
+    call.running.play.borrow_mut().take_magic(call.running.on.link.magic());
+    Ok(matches!(answer, Answer::Value(Value::Bool(true))))
 }

@@ -81,6 +81,12 @@ impl World for Site {
         Ok(answer)
     }
 
+    fn groups(&self, host: &str) -> Map {
+        let mut magic = self.inventory.magic(host);
+        magic.retain(|name, _| matches!(&**name, "groups" | "group_names"));
+        magic
+    }
+
     fn content(&self, sha256: &str) -> Result<Content, String> {
         self.compiler.content(sha256)
     }
@@ -152,16 +158,17 @@ impl Site {
                 Ok(Answer::Value(included.answer()))
             }
             Request::AddHost { hosts, groups, parents, vars } => {
+                let mut changed = false;
                 for host in &hosts {
                     if parents.is_empty() {
-                        self.inventory.add_host(host, &groups, &vars)?;
+                        changed |= self.inventory.add_host(host, &groups, &vars)?;
                     } else {
                         for group in &groups {
-                            self.inventory.group_by(host, group, &parents)?;
+                            changed |= self.inventory.group_by(host, group, &parents)?;
                         }
                     }
                 }
-                Ok(Answer::Done)
+                Ok(Answer::Value(changed.into()))
             }
             Request::Pause { prompt, seconds, echo } => pause(prompt.as_deref(), seconds, echo),
             Request::StoredSha1 { dest } => {

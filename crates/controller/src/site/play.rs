@@ -89,6 +89,7 @@ impl Site {
             },
             shared: debark_wire::encode(&play).map_err(|error| format!("{place}: {error}"))?.into(),
             warnings: self.oddities(&self.untold(index, compiled, selected.warnings), hosts.is_empty()),
+            active: Vec::new(),
             hosts: ordered(hosts, order, seed),
             serial,
             tasks: tasks.ids,
@@ -207,7 +208,7 @@ impl Site {
         let mut magic = self.magic(host, Some(&compiled.playbook_dir));
         let names = |hosts: &[String]| Value::list(hosts.iter().map(String::as_str));
         magic.insert("ansible_play_hosts_all".into(), names(&spec.hosts));
-        magic.insert("ansible_play_hosts".into(), names(&spec.hosts));
+        magic.insert("ansible_play_hosts".into(), names(&spec.active));
         magic.insert("ansible_play_batch".into(), names(batch));
         magic.insert("play_hosts".into(), names(batch));
         magic.insert("ansible_play_name".into(), spec.name.as_str().into());

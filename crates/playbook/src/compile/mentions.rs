@@ -13,6 +13,7 @@ pub struct Mentions {
     names: BTreeSet<String>,
     everything: bool,
     hostvars: bool,
+    play_hosts: bool,
 }
 
 impl Mentions {
@@ -22,6 +23,8 @@ impl Mentions {
             self.hostvars = true;
             self.everything = true;
         }
+        // `ansible_play_hosts`, too; it changes when a host fails.
+        self.play_hosts |= text.contains("play_hosts") || text.contains("ansible_play_batch");
         if self.everything {
             return;
         }
@@ -75,6 +78,11 @@ impl Mentions {
     /// Whether other hosts' variables are read.
     pub fn hostvars(&self) -> bool {
         self.hostvars
+    }
+
+    /// Whether the hosts that are left in the play are read.
+    pub fn play_hosts(&self) -> bool {
+        self.play_hosts
     }
 
     /// The names; `None`: everything.

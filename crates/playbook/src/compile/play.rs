@@ -43,10 +43,32 @@ pub(super) fn compile(compiler: &Compiler, paths: &[PathBuf]) -> Result<Compiled
         return Err(errors.into_iter().chain(warnings).collect());
     }
     let mut compiled = Compiled { plays: run.plays, warnings };
+    remember_facts(&mut compiled.plays);
     if let Some(name) = &compiler.options.start_at_task {
         super::start::start_at(&mut compiled, name).map_err(|error| vec![error])?;
     }
     Ok(compiled)
+}
+
+/// Facts last over plays: what a later play mentions and does not gather itself, the earlier ones gather for it.
+fn remember_facts(plays: &mut [CompiledPlay]) {
+    let mut later: Option<Vec<String>> = Some(Vec::new());
+    let mut shared = false;
+    for play in plays.iter_mut().rev() {
+        let play = &mut play.play;
+        let (own, own_shared, gathers) = (play.gather.mentions.clone(), play.share_vars, play.gather.enabled);
+        play.gather.mentions = own.clone().zip(later.clone()).map(|(mut own, more)| {
+            own.extend(more);
+            own.sort_unstable();
+            own.dedup();
+            own
+        });
+        play.share_vars |= shared;
+        if !gathers || own_shared {
+            later = play.gather.mentions.clone();
+        }
+        shared |= own_shared;
+    }
 }
 
 impl Run<'_> {
@@ -265,7 +287,7 @@ impl Ctx<'_> {
             next_task: self.next_task,
             force_handlers: flag("force_handlers").unwrap_or(self.compiler.options.force_handlers),
             free,
-            lockstep: self.lockstep || max_fail_percentage.is_some(),
+            lockstep: self.lockstep || max_fail_percentage.is_some() || self.mentions.play_hosts(),
             share_vars: self.mentions.hostvars(),
             blobs,
             found,

@@ -279,7 +279,7 @@ fn a_failed_host_leaves_and_the_others_go_on() {
         agent.log(&format!("play {}", agent.play));
         if agent.host == "b" {
             agent.task(0, Status::Failed);
-            return PlayEnd::Failed { pending_handlers: vec!["restart".into()] };
+            return PlayEnd::Failed { pending_handlers: vec!["restart".into()], fatal: false };
         }
         agent.ask(1, Request::Barrier { play: agent.play, task: 1 }).unwrap();
         PlayEnd::Done
@@ -338,7 +338,11 @@ fn delegates_are_connected_to_and_answer() {
 fn batches_follow_each_other_and_a_budget_ends_them() {
     let mut world = test(&["a", "b", "c"], |agent| {
         agent.log(&agent.batch.join("+"));
-        if agent.host == "b" { PlayEnd::Failed { pending_handlers: Vec::new() } } else { PlayEnd::Done }
+        if agent.host == "b" {
+            PlayEnd::Failed { pending_handlers: Vec::new(), fatal: false }
+        } else {
+            PlayEnd::Done
+        }
     });
     world.spec.serial = vec![crate::batch::Size::Hosts(1)];
     world.spec.max_fail_percentage = Some(50.0);
@@ -352,7 +356,7 @@ fn any_error_is_fatal_if_the_play_says_so() {
     let mut world = test(&["a", "b"], |agent| {
         if agent.host == "b" {
             std::thread::sleep(Duration::from_millis(50));
-            return PlayEnd::Failed { pending_handlers: Vec::new() };
+            return PlayEnd::Failed { pending_handlers: Vec::new(), fatal: false };
         }
         let answer = agent.ask(1, Request::Barrier { play: 0, task: 3 });
         agent.log(&answer.unwrap_err());

@@ -70,14 +70,15 @@ fn asked(question: &str, echo: bool, until: Option<Instant>) -> io::Result<Strin
 }
 
 fn typed(tty: &mut File, question: &str, echo: bool, until: Option<Instant>) -> io::Result<String> {
-    tty.write_all(question.as_bytes())?;
-    tty.flush()?;
     let before = tcgetattr(&*tty)?;
     if !echo {
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO);
         tcsetattr(&*tty, OptionalActions::Flush, &quiet)?;
     }
+    // Asked when the terminal is ready: what is typed from here on is the answer.
+    tty.write_all(question.as_bytes())?;
+    tty.flush()?;
     let typed = line(tty, until);
     if !echo {
         tcsetattr(&*tty, OptionalActions::Flush, &before)?;

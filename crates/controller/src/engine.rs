@@ -32,10 +32,25 @@ const MOST_TOLD: usize = 128 << 20;
 pub(crate) use away::{Away, Going};
 
 pub(crate) enum Input {
-    From { host: Arc<str>, session: u32, incoming: Incoming },
+    From {
+        host: Arc<str>,
+        session: u32,
+        incoming: Incoming,
+    },
     /// `regroups`: whether the inventory has other groups now.
-    Answered { host: String, session: u32, id: u32, answer: Result<Answer, String>, regroups: bool },
-    Refused { host: String, session: u32, id: u32, why: String },
+    Answered {
+        host: String,
+        session: u32,
+        id: u32,
+        answer: Result<Answer, String>,
+        regroups: bool,
+    },
+    Refused {
+        host: String,
+        session: u32,
+        id: u32,
+        why: String,
+    },
     Interrupt,
 }
 

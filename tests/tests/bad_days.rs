@@ -138,6 +138,7 @@ set -e
 mkdir -p /srv/archive && cd /srv/archive
 make() {
     rm -rf build && mkdir -p build/DEBIAN "build/usr/share/$1" && echo "$1" > "build/usr/share/$1/content"
+    [ "$1" != large ] || head -c 300000 /dev/urandom > build/usr/share/large/content
     printf 'Package: %s\nVersion: 1\nArchitecture: all\nMaintainer: Lab <lab@example.com>\nDescription: %s\n' "$1" "$1" \
         > build/DEBIAN/control
     printf '#!/bin/sh\nset -e\n%s\n' "$2" > build/DEBIAN/postinst
@@ -149,6 +150,7 @@ make() {
 rm -f Packages
 make plain ':'
 make slow 'echo begun > /run/slow-begun; sleep 4; echo ended > /run/slow-ended'
+make large ':'
 make cut 'if [ ! -e /run/cut-once ]; then : > /run/cut-once; kill -9 $PPID; sleep 1; fi'
 rm -rf build
 echo 'deb [trusted=yes] file:/srv/archive ./' > /etc/apt/sources.list.d/lab-archive.list
@@ -332,6 +334,63 @@ fn disks_that_are_full_or_read_only(site: &Site<'_>) {
         others_go_on(&run, "copy");
     }
     site.good().sh("rm /opt/conf").unwrap();
+}
+
+/// What apt says when a disk fills up under dpkg, and what the next run makes of it.
+fn a_disk_that_fills_up_under_dpkg(site: &Site<'_>) {
+    let host = site.bad();
+    host.sh("mkdir /usr/share/large && mount -t tmpfs -o size=64k tmpfs /usr/share/large").unwrap();
+    let play = format!("{TASKS}    - {{name: get, apt: {{name: large}}}}\n");
+    let run = site.run(&play, &[]);
+    let left = host.sh("ls -A /usr/share/large; umount /usr/share/large").unwrap();
+    let all = failure(&run, "h1", "get") + &task(&run, "h1", "get")["result"].to_string();
+    says(&all, &["apt-get install large", "No space left on device"]);
+    assert_eq!(left, "", "dpkg takes back what it had unpacked");
+    others_go_on(&run, "get");
+    succeeds(&site.run(&play, &["-l", "h1"]));
+    assert_eq!(state(&host, "large"), "install ok installed");
+    purge(site, "large");
+}
+
+/// Without room for its own notes a run goes on, and says what that means.
+fn no_room_for_notes(site: &Site<'_>) {
+    forget(site);
+    let host = site.bad();
+    for host in [site.bad(), site.good()] {
+        host.sh("touch /root/quick").unwrap();
+    }
+    host.sh("mount -t tmpfs -o size=4k,ro tmpfs /var/lib/debark").unwrap();
+    let run = site.run(NOTIFIES, &[]);
+    host.sh("umount /var/lib/debark").unwrap();
+    succeeds(&run);
+    says(&warnings(&run, "h1"), &["cannot keep note of the handlers", "/var/lib/debark"]);
+    assert_eq!(warnings(&run, "h2"), "");
+    assert_eq!(host.sh("cat /root/handled").unwrap(), "ran\n");
+    forget(site);
+}
+
+/// Hosts that work in step do not wait for one that is gone.
+fn a_host_that_others_wait_for(site: &Site<'_>) {
+    forget(site);
+    let play =
+        NOTIFIES.replace("  gather_facts: false\n", "  gather_facts: false\n  max_fail_percentage: 60\n");
+    site.good().sh("touch /root/quick").unwrap();
+    let run = site.start(&play, &[]);
+    wait("the long task", || site.bad().sh("test -e /root/begun").is_ok());
+    site.bad().drop_connections();
+    let run = run.end();
+    assert_eq!(run.status.code(), Some(4), "{}", run.said());
+    others_go_on(&run, "last");
+    wait("the end of the task", || site.bad().sh("test -e /root/finished").is_ok());
+    resumes(site);
+}
+
+fn one_fails_and_another_is_away(site: &Site<'_>) {
+    let mut command = site.command(&format!("{TASKS}    - {{name: no, command: /bin/false}}\n"), &[]);
+    let inventory = site.lab.inventory(&[]).unwrap().replacen("h1 ", "h1 ansible_port=9 ", 1);
+    fs::write(site.dir.join("hosts"), inventory).unwrap();
+    let run = Run::of(&mut command);
+    assert_eq!(run.status.code(), Some(6), "{}", run.said());
 }
 
 fn sudo_that_asks_for_a_password(site: &Site<'_>) {
@@ -527,12 +586,14 @@ fn the_journal_says_who_and_has_no_secrets(site: &Site<'_>) {
 
 fn a_command_that_prints_a_gigabyte(site: &Site<'_>) {
     let tasks = "    - {name: flood, shell: 'yes debark | head -c 1000000000', register: out}\n    \
-        - {name: size, debug: {msg: '{{ out.stdout | length }}'}}\n";
-    // Within this much address space the controller has no room for what the command prints.
+        - {name: size, debug: {msg: '{{ out.stdout | length }}'}}\n    \
+        - {name: memory, shell: \"awk '/VmHWM/ {print $2}' /proc/$PPID/status\"}\n";
     let run = site.run(&format!("{TASKS}{tasks}"), &["-l", "h1"]);
     succeeds(&run);
-    says(&warnings(&run, "h1"), &["flood: ", "the first 32 MiB are there", "MiB are lost"]);
-    says(&task(&run, "h1", "size")["message"].to_string(), &["335544"]);
+    says(&warnings(&run, "h1"), &["flood: ", "the first 8 MiB are there", "946 MiB are lost"]);
+    says(&task(&run, "h1", "size")["message"].to_string(), &["8388608"]);
+    let kilobytes: u64 = task(&run, "h1", "memory")["result"]["stdout"].as_str().unwrap().parse().unwrap();
+    assert!(kilobytes < 300_000, "the agent took {kilobytes} kB");
 }
 
 #[test]
@@ -551,6 +612,10 @@ fn bad_days() {
         ("an agent that is killed while apt works", an_agent_that_is_killed_while_apt_works),
         ("an interrupted dpkg is repaired", an_interrupted_dpkg_is_repaired),
         ("disks that are full or read-only", disks_that_are_full_or_read_only),
+        ("a disk that fills up under dpkg", a_disk_that_fills_up_under_dpkg),
+        ("no room for notes", no_room_for_notes),
+        ("a host that others wait for", a_host_that_others_wait_for),
+        ("one fails and another is away", one_fails_and_another_is_away),
         ("sudo that asks for a password", sudo_that_asks_for_a_password),
         ("a file that someone else changes meanwhile", a_file_that_someone_else_changes_meanwhile),
         ("a controller that is killed", a_controller_that_is_killed),

@@ -159,7 +159,7 @@ impl Running<'_> {
             }
         }
         if !self.check() {
-            self.journal.borrow().set_pending(&handlers.key, &handlers.notified());
+            self.keep_pending(&handlers.key, &handlers.notified());
         }
         drop(handlers);
         match missing {
@@ -218,7 +218,7 @@ impl Running<'_> {
                 }
                 if !self.check() {
                     let handlers = self.handlers.borrow();
-                    self.journal.borrow().set_pending(&handlers.key, &handlers.notified());
+                    self.keep_pending(&handlers.key, &handlers.notified());
                 }
                 if flow != Flow::Next {
                     return flow;
@@ -232,6 +232,18 @@ impl Running<'_> {
             "handlers notified one another {ROUNDS} times; the rest is left out"
         )));
         Flow::Failed
+    }
+
+    /// Writes down which handlers still have to run; says once if that cannot be done.
+    pub fn keep_pending(&self, key: &str, pending: &[String]) {
+        let kept = self.journal.borrow().set_pending(key, pending);
+        if let Err(why) = kept
+            && !self.forgetful.replace(true)
+        {
+            self.on.link.event(Event::Warning(format!(
+                "cannot keep note of the handlers that have to run ({why}): if this run breaks off, the next one does not know of them"
+            )));
+        }
     }
 
     fn mark_index(&self, index: usize, notified: bool) {

@@ -138,8 +138,13 @@ impl Journal {
     }
 
     /// Remembers which handlers of this play still have to run.
-    pub fn set_pending(&self, play: &str, handlers: &[String]) {
-        let Some(path) = self.pending_path() else { return };
+    ///
+    /// # Errors
+    /// The note cannot be written: why. Nothing better than the old one can be kept then.
+    pub fn set_pending(&self, play: &str, handlers: &[String]) -> Result<(), String> {
+        let Some(path) = self.pending_path() else {
+            return if handlers.is_empty() { Ok(()) } else { Err("there is no directory for it".into()) };
+        };
         let mut pending = self.pending();
         let before = pending.clone();
         if handlers.is_empty() {
@@ -148,10 +153,10 @@ impl Journal {
             pending.insert(play.into(), handlers.to_vec());
         }
         if pending == before {
-            return;
+            return Ok(());
         }
-        // Nothing better than the old list can be kept on a disk that takes no new one.
-        let _ = replace(&path, serde_json::to_string(&pending).unwrap_or_default().as_bytes());
+        replace(&path, serde_json::to_string(&pending).unwrap_or_default().as_bytes())
+            .map_err(|error| format!("{}: {error}", path.display()))
     }
 }
 
@@ -171,12 +176,20 @@ mod tests {
     fn handlers_are_remembered_until_they_ran() {
         let dir = std::env::temp_dir().join(format!("debark-journal-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        Journal::at(&dir).set_pending("site.yml:1", &["restart nginx".into()]);
+        Journal::at(&dir).set_pending("site.yml:1", &["restart nginx".into()]).unwrap();
         assert_eq!(Journal::at(&dir).pending_of("site.yml:1"), ["restart nginx"]);
         assert_eq!(Journal::at(&dir).pending_of("other.yml:1"), Vec::<String>::new());
-        Journal::at(&dir).set_pending("site.yml:1", &[]);
+        Journal::at(&dir).set_pending("site.yml:1", &[]).unwrap();
         assert!(Journal::at(&dir).pending_all().is_empty());
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn handlers_that_cannot_be_remembered_are_told() {
+        let gone = std::env::temp_dir().join(format!("debark-no-journal-{}", std::process::id()));
+        let why = Journal::at(&gone).set_pending("site.yml:1", &["restart nginx".into()]).unwrap_err();
+        assert!(why.contains("handlers.json: No such file"), "{why}");
+        assert_eq!(Journal::at(&gone).set_pending("site.yml:1", &[]), Ok(()));
     }
 
     #[test]

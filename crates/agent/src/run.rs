@@ -83,6 +83,8 @@ pub struct Running<'a> {
     pub progress: RefCell<Progress>,
     /// Whether a task failed that says `any_errors_fatal`.
     pub fatal: Cell<bool>,
+    /// Whether it was told that handlers cannot be remembered.
+    pub forgetful: Cell<bool>,
     once_ran: RefCell<HashSet<u32>>,
     /// Whether check mode left out a change: what follows may look at a host that is not yet as it will be.
     pub predicted: Cell<bool>,
@@ -170,6 +172,7 @@ impl Interpreter {
             ran: Cell::new(0),
             progress: RefCell::new(progress),
             fatal: Cell::new(false),
+            forgetful: Cell::new(false),
             once_ran: RefCell::default(),
             predicted: Cell::new(false),
         };
@@ -266,7 +269,7 @@ impl Running<'_> {
         }
         let pending = self.handlers.borrow().notified();
         if flow == Flow::Next && !self.check() {
-            self.journal.borrow().set_pending(&self.handlers.borrow().key, &pending);
+            self.keep_pending(&self.handlers.borrow().key, &pending);
         }
         let pending_handlers = if self.check() { Vec::new() } else { pending };
         match flow {

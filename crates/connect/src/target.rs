@@ -110,7 +110,7 @@ impl Target {
     pub fn ssh(&self) -> SshCommand {
         let mut argv = vec![self.program.clone().unwrap_or_else(|| "ssh".into()), "-T".into()];
         let mut option = |text: String| argv.extend(["-o".to_owned(), text]);
-        FIXED.iter().chain(ALIVE).for_each(|text| option((*text).into()));
+        FIXED.iter().for_each(|text| option((*text).into()));
         option(format!("ConnectTimeout={}", self.timeout.max(1)));
         if let Some(port) = self.port {
             option(format!("Port={port}"));
@@ -125,6 +125,8 @@ impl Target {
         }
         let (kept, warnings) = self.filtered();
         argv.extend(kept);
+        // Behind the user's, who may be more or less patient: the first that is given counts.
+        argv.extend(ALIVE.iter().flat_map(|text| ["-o".to_owned(), (*text).to_owned()]));
         argv.extend(["--".into(), self.host.clone()]);
         SshCommand { argv, warnings }
     }
@@ -213,9 +215,9 @@ mod tests {
              -o VerifyHostKeyDNS=no -o UpdateHostKeys=no -o ForwardAgent=no -o ForwardX11=no \
              -o GSSAPIDelegateCredentials=no -o ClearAllForwardings=yes -o PermitLocalCommand=no -o Tunnel=no \
              -o ControlMaster=no -o ControlPath=none -o RemoteCommand=none -o RequestTTY=no -o LogLevel=DEBUG1 \
-             -o ServerAliveInterval=15 -o ServerAliveCountMax=4 -o ConnectTimeout=10 -o Port=2222 -o User=deploy \
-             -o IdentityFile=\"/keys/id ed\" -o IdentitiesOnly=yes \
-             -J bastion -o UserKnownHostsFile=/tmp/known -- 10.0.0.5"
+             -o ConnectTimeout=10 -o Port=2222 -o User=deploy -o IdentityFile=\"/keys/id ed\" -o IdentitiesOnly=yes \
+             -J bastion -o UserKnownHostsFile=/tmp/known -o ServerAliveInterval=15 -o ServerAliveCountMax=4 \
+             -- 10.0.0.5"
         );
         assert_eq!(target.address(), "deploy@10.0.0.5:2222");
     }
@@ -228,7 +230,10 @@ mod tests {
         let (strict, loose) =
             (joined.find("StrictHostKeyChecking=yes"), joined.find("StrictHostKeyChecking=no"));
         assert!(strict < loose, "ours is first, and the first one counts");
-        assert!(joined.ends_with("-oStrictHostKeyChecking=no -- 10.0.0.5"), "{joined}");
+        assert!(
+            joined.contains(" -oStrictHostKeyChecking=no ") && joined.ends_with(" -- 10.0.0.5"),
+            "{joined}"
+        );
         assert_eq!(command.warnings.len(), 6, "{:?}", command.warnings);
     }
 

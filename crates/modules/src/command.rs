@@ -167,22 +167,19 @@ pub(crate) fn run(host: &Host, cmd: &Cmd, shown: Value, strip: bool) -> Result<M
     let outcome = host.exec(cmd);
     // It may have changed anything that is kept.
     host.forget_all();
-    let output = outcome.map_err(|failure| {
+    let mut output = outcome.map_err(|failure| {
         let mut failure = failure.with(map! { "cmd" => shown.clone(), "stdout" => "", "stderr" => "" });
         failure.result.entry("rc".into()).or_insert(Value::Int(2));
         failure
     })?;
     let mut result = map! { "changed" => true, "cmd" => shown };
-    result.extend(printed(&output, strip));
+    result.extend(printed(&mut output, strip));
     result.extend(map! {
         "start" => clock::stamp(start),
         "end" => clock::stamp(start + output.elapsed),
         "delta" => clock::delta(output.elapsed),
         "msg" => "",
     });
-    if let Some(warning) = output.warning() {
-        result.insert("warnings".into(), Value::list([warning]));
-    }
     if output.rc == 0 {
         return Ok(result);
     }
@@ -190,16 +187,25 @@ pub(crate) fn run(host: &Host, cmd: &Cmd, shown: Value, strip: bool) -> Result<M
     Err(Failure::new("non-zero return code").with(result))
 }
 
-/// `rc`, `stdout`, `stderr` and both as lists of lines.
-pub(crate) fn printed(output: &Output, strip: bool) -> Map {
+/// Of each output as many bytes become return values. As text, as lines and on the wire they take many times as much,
+/// and the host may be a small one.
+const KEPT: usize = 8 << 20;
+
+/// `rc`, `stdout`, `stderr`, both as lists of lines, and a warning if not all of them was kept.
+pub(crate) fn printed(output: &mut Output, strip: bool) -> Map {
+    let warning = output.shorten(KEPT);
     let text = |text: String| {
         if strip { text.trim_end_matches(['\r', '\n']).to_owned() } else { text }
     };
     let (stdout, stderr) = (text(output.out()), text(output.err()));
-    map! {
+    let mut result = map! {
         "rc" => output.rc, "stdout_lines" => lines(&stdout), "stderr_lines" => lines(&stderr),
         "stdout" => stdout, "stderr" => stderr,
+    };
+    if let Some(warning) = warning {
+        result.insert("warnings".into(), Value::list([warning]));
     }
+    result
 }
 
 /// A text as `*_lines` has it.

@@ -124,12 +124,16 @@ impl Output {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// What to say when not all that it printed was kept.
-    pub fn warning(&self) -> Option<String> {
+    /// With only the first `most` bytes of each output; says so if something is missing then.
+    pub fn shorten(&mut self, most: usize) -> Option<String> {
+        for stream in [&mut self.stdout, &mut self.stderr] {
+            self.cut += stream.len().saturating_sub(most) as u64;
+            stream.truncate(most);
+        }
         (self.cut > 0).then(|| {
             format!(
                 "the command printed more than is kept: of each output the first {} MiB are there, {} MiB are lost",
-                OUTPUT_LIMIT >> 20,
+                most.min(OUTPUT_LIMIT) >> 20,
                 self.cut.div_ceil(1 << 20)
             )
         })

@@ -29,9 +29,9 @@ pub fn plan(params: Params, _: &Host) -> Result<Plan, Failure> {
     Ok(Plan::run(move |host| {
         let output = host.exec(&cmd);
         host.forget_all();
-        let output = output?;
+        let mut output = output?;
         let mut result = map! { "changed" => true };
-        result.extend(command::printed(&output, false));
+        result.extend(command::printed(&mut output, false));
         if output.rc == 0 { Ok(result) } else { Err(Failure::new("non-zero return code").with(result)) }
     }))
 }

@@ -115,9 +115,9 @@ impl Script {
         };
         let mut cmd = Cmd::new("/bin/sh").arg("-c").arg(target);
         cmd.cwd.clone_from(&params.chdir);
-        let output = host.exec(&cmd)?;
+        let mut output = host.exec(&cmd)?;
         let mut result = map! { "changed" => true };
-        result.extend(command::printed(&output, false));
+        result.extend(command::printed(&mut output, false));
         if output.rc == 0 { Ok(result) } else { Err(Failure::new("non-zero return code").with(result)) }
     }
 

@@ -32,6 +32,7 @@ const OPEN: &[&str] = &[
     "blocks_more",
     "check",
     "community",
+    "conditions",
     "fatal",
     "filters",
     "handlers",

@@ -40,7 +40,10 @@ impl Running<'_> {
         };
         if items.is_empty() {
             let mut done = Done::skipped("No items in the list", None);
-            done.outcome.result.insert("results".into(), Value::from(Vec::new()));
+            done.outcome.result = map! {
+                "changed" => false, "skipped" => true, "skipped_reason" => "No items in the list",
+                "results" => Value::from(Vec::new()),
+            };
             return done;
         }
         if items.len() > MOST_ITEMS {
@@ -170,16 +173,14 @@ impl Running<'_> {
         ignored: bool,
         flow: Flow,
     ) -> Done {
-        let first_failure =
-            results.iter().find(|r| r.get("failed").is_some_and(Value::truthy)).and_then(|r| r.get("msg"));
-        let msg = match first_failure {
-            Some(msg) => Value::from(msg.to_string()),
-            None => "All items completed".into(),
+        let msg = match ran {
+            0 => "All items skipped",
+            _ if total.failed => "One or more items failed",
+            _ => "All items completed",
         };
-        total.result = map! { "changed" => total.changed, "msg" => msg };
+        total.result = map! { "changed" => total.changed, "msg" => msg, "skipped" => ran == 0 };
         if ran == 0 {
             total.skipped = Some("all items were left out".into());
-            total.result.insert("skipped".into(), true.into());
         }
         total.result.insert("results".into(), Value::from(results));
         // What some items changed is known even where others have to wait for the run.

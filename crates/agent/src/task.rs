@@ -85,8 +85,10 @@ impl Done {
         }
         let mut result = self.outcome.result.clone();
         result.entry("changed".into()).or_insert_with(|| self.outcome.changed.into());
-        // As with Ansible, a result that was skipped says nothing of failure.
-        if self.outcome.skipped.is_none() || self.outcome.failed {
+        // As with Ansible, neither a result that was skipped nor that of a loop says anything of failure unless it failed.
+        let silent = self.outcome.skipped.is_some()
+            || result.contains_key("results") && result.contains_key("skipped");
+        if !silent || self.outcome.failed {
             result.insert("failed".into(), self.outcome.failed.into());
         }
         if self.outcome.unreachable {
@@ -313,6 +315,10 @@ impl Running<'_> {
             match satisfied {
                 Ok(Truth::True) | Ok(Truth::Unknown(_)) => return done,
                 Ok(Truth::False) if attempt >= tries || tries == 1 => {
+                    if tries > 1 {
+                        // Of tries that were all in vain ansible-core counts those after the first.
+                        done.outcome.result.insert("attempts".into(), (tries - 1).into());
+                    }
                     if tries > 1 && !task.until.is_empty() && !done.outcome.failed {
                         let last =
                             done.outcome.result.get("msg").map(|msg| format!(": {msg}")).unwrap_or_default();

@@ -183,7 +183,19 @@ fn local(ctx: &mut Ctx<'_>, name: &str, terms: &[Value], args: &Args) -> Res<Opt
         "subelements" => {
             let path = terms.get(1).cloned().unwrap_or_default();
             let skip = terms.get(2).and_then(|flags| flags.get("skip_missing")).is_some_and(Value::truthy);
-            filters::subelements_of(terms.first().unwrap_or(&Value::Null), &ops::text(&path)?, skip)?
+            let path = ops::text(&path)?;
+            let mut rows = filters::subelements_of(terms.first().unwrap_or(&Value::Null), &path, skip)?;
+            // Unlike the filter's, the lookup's elements come without the list that was taken apart.
+            if let (Value::List(rows), false) = (&mut rows, path.contains('.')) {
+                for row in Arc::make_mut(rows) {
+                    if let Value::List(pair) = row
+                        && let Some(Value::Map(element)) = Arc::make_mut(pair).first_mut()
+                    {
+                        Arc::make_mut(element).shift_remove(path.as_str());
+                    }
+                }
+            }
+            rows
         }
         "random_choice" => {
             let all: Vec<Value> = terms.iter().flat_map(items).collect();

@@ -104,7 +104,7 @@ pub fn validate_argument_spec(call: &Call) -> Answer {
     }
     let result = map! {
         "msg" => format!("the role's arguments do not fit: {}", errors.join("; ")),
-        "argument_errors" => Value::list(errors), "validate_args_context" => context,
+        "argument_errors" => Value::list(errors), "argument_spec_data" => spec, "validate_args_context" => context,
         "failed" => true, "changed" => false,
     };
     Ok(Done::of(Outcome { result, failed: true, ..Outcome::default() }))

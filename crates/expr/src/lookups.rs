@@ -186,12 +186,12 @@ fn local(ctx: &mut Ctx<'_>, name: &str, terms: &[Value], args: &Args) -> Res<Opt
             let path = ops::text(&path)?;
             let mut rows = filters::subelements_of(terms.first().unwrap_or(&Value::Null), &path, skip)?;
             // Unlike the filter's, the lookup's elements come without the list that was taken apart.
-            if let (Value::List(rows), false) = (&mut rows, path.contains('.')) {
+            if let Value::List(rows) = &mut rows {
                 for row in Arc::make_mut(rows) {
                     if let Value::List(pair) = row
-                        && let Some(Value::Map(element)) = Arc::make_mut(pair).first_mut()
+                        && let Some(element) = Arc::make_mut(pair).first_mut()
                     {
-                        Arc::make_mut(element).shift_remove(path.as_str());
+                        take_out(element, &path);
                     }
                 }
             }
@@ -221,6 +221,16 @@ fn local(ctx: &mut Ctx<'_>, name: &str, terms: &[Value], args: &Args) -> Res<Opt
         }
         _ => return Ok(None),
     }))
+}
+
+/// Removes what a path like `a.b` leads to.
+fn take_out(element: &mut Value, path: &str) {
+    let Value::Map(map) = element else { return };
+    let map = Arc::make_mut(map);
+    match path.split_once('.') {
+        Some((first, rest)) => drop(map.get_mut(first).map(|inner| take_out(inner, rest))),
+        None => drop(map.shift_remove(path)),
+    }
 }
 
 /// `start=1 end=10 stride=2 format=...`, `10`, `1-10/2:format`, as options or as text.

@@ -271,8 +271,9 @@ fn lookups() {
     assert_eq!(with("indexed_items", r#"["a"]"#), "[[0, 'a']]");
     assert_eq!(
         with("subelements", r#"[[{"n": "a", "k": [1, 2]}], "k"]"#),
-        "[[{'n': 'a', 'k': [1, 2]}, 1], [{'n': 'a', 'k': [1, 2]}, 2]]"
+        "[[{'n': 'a'}, 1], [{'n': 'a'}, 2]]"
     );
+    assert_eq!(with("subelements", r#"[[{"a": {"b": [1], "c": 2}}], "a.b"]"#), "[[{'a': {'c': 2}}, 1]]");
 }
 
 #[test]

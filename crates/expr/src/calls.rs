@@ -146,6 +146,23 @@ impl Ctx<'_> {
                     V::thing(if matches!(thing, Thing::Vars) { Thing::Vars } else { Thing::HostVars });
                 self.iterate(object).map(V::list)
             }
+            (Thing::HostVars | Thing::Vars, "items" | "values") => {
+                let pairs = match thing {
+                    Thing::HostVars => self.host_things()?,
+                    thing => match self.whole(thing)? {
+                        Value::Map(map) => map
+                            .iter()
+                            .map(|(key, value)| (Value::Str(key.clone()), V::Data(value.clone())))
+                            .collect(),
+                        _ => Vec::new(),
+                    },
+                };
+                let pair = |(key, value): (Value, V)| match &**name {
+                    "items" => V::tuple(vec![V::Data(key), value]),
+                    _ => value,
+                };
+                Ok(V::list(pairs.into_iter().map(pair).collect()))
+            }
             (Thing::Namespace(entries), "items" | "keys" | "values" | "get") => {
                 let entries = entries.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let map: debark_value::Map = entries

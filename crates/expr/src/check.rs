@@ -261,6 +261,11 @@ impl Walker<'_> {
                     && let Some(Expr { kind: Kind::Const(Value::Str(lookup)), .. }) = args.pos.first()
                 {
                     let short = crate::lookups::short(lookup);
+                    let known = crate::lookups::KNOWN.contains(&short);
+                    let near = crate::error::nearest(short, crate::lookups::KNOWN.iter().copied());
+                    let near = near.map(|near| format!("did you mean '{near}'?"));
+                    let at = args.pos.first().map_or(expr.at, |name| name.at);
+                    self.known("lookup", lookup, at, known, near)?;
                     self.found.lookups.insert(short.into());
                     if short == "vars" {
                         for arg in args.pos.iter().skip(1) {

@@ -343,6 +343,26 @@ impl Engine {
         })
     }
 
+    /// What an engine that is built without some filters asks its services for, as a lookup by this name.
+    pub fn asks_filter(name: &str) -> Option<&'static str> {
+        name.strip_prefix(crate::eval::ASKED).and_then(crate::filters::elsewhere)
+    }
+
+    /// The answer to it: the filter applied to the first argument.
+    ///
+    /// # Errors
+    /// The filter's.
+    pub fn answer_filter(&self, name: &str, args: &[Value], kwargs: &Map) -> Result<Value, Error> {
+        let scope = Scope::new();
+        let template = Template { source: "".into(), body: Vec::new(), blocks: Vec::new() };
+        let mut ctx = Ctx::new(self, &scope, Arc::new(template));
+        let mut pos = args.iter().cloned().map(V::Data);
+        let input = pos.next().unwrap_or(V::NULL);
+        let kw = kwargs.iter().map(|(key, value)| (key.clone(), V::Data(value.clone()))).collect();
+        let args = crate::eval::Args { pos: pos.collect(), kw };
+        ctx.filter(name, input, args).and_then(|value| ctx.force(value))
+    }
+
     /// The items that `with_NAME: TERMS` loops over. `options` are further named arguments of the lookup.
     ///
     /// # Errors

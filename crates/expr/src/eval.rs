@@ -20,6 +20,9 @@ const FUEL: u64 = 20_000_000;
 /// Deeper nesting of expressions, macros and variables within one another is refused: it costs stack.
 const DEEPEST: usize = 160;
 
+/// Before the name of a filter where it is asked for as a lookup.
+pub const ASKED: &str = "filter:";
+
 /// One rendering.
 pub(crate) struct Ctx<'a> {
     pub engine: &'a Engine,
@@ -352,16 +355,36 @@ impl<'a> Ctx<'a> {
 
     /// Applies a filter.
     pub fn filter(&mut self, name: &str, input: V, args: Args) -> Res<V> {
-        let Some(filter) = filters::find(name) else {
+        let found = filters::find(name);
+        let elsewhere = if found.is_some() { None } else { filters::elsewhere(name) };
+        if found.is_none() && elsewhere.is_none() {
             let error = Error::new(ErrorKind::Syntax, format!("there is no filter '{name}'"));
             return Err(match filters::suggest(name) {
                 Some(near) => error.hinted(near),
                 None => error,
             });
-        };
+        }
         self.burn(4)?;
-        let input = self.settle(input)?;
-        if !filter.tolerant {
+        let mut input = self.settle(input)?;
+        const OF_DICTIONARIES: [&str; 10] = [
+            "dict2items",
+            "combine",
+            "items",
+            "dictsort",
+            "to_json",
+            "to_nice_json",
+            "to_yaml",
+            "to_nice_yaml",
+            "json_query",
+            "pprint",
+        ];
+        if let V::Thing(thing) = &input
+            && matches!(**thing, crate::value::Thing::HostVars | crate::value::Thing::Vars)
+            && OF_DICTIONARIES.contains(&filters::short(name))
+        {
+            input = V::Data(self.whole(&thing.clone())?);
+        }
+        if found.is_none_or(|filter| !filter.tolerant) {
             input.usable()?;
             for value in
                 std::iter::once(&input).chain(&args.pos).chain(args.kw.iter().map(|(_, value)| value))
@@ -374,7 +397,23 @@ impl<'a> Ctx<'a> {
                 }
             }
         }
-        (filter.run)(self, input, &args).map_err(|error| error.by("filter", name))
+        match (found, elsewhere) {
+            (Some(filter), _) => (filter.run)(self, input, &args).map_err(|error| error.by("filter", name)),
+            (None, known) => self.asked(known.unwrap_or_default(), &input, &args),
+        }
+    }
+
+    /// A filter that is not built in.
+    fn asked(&mut self, name: &str, input: &V, args: &Args) -> Res<V> {
+        let given = std::iter::once(input).chain(&args.pos).map(V::to_value).collect::<Res<Vec<_>>>()?;
+        let named = args.kw.iter().map(|(key, value)| Ok((key.clone(), value.to_value()?)));
+        let answer = self.engine.services().lookup(
+            &format!("{ASKED}{name}"),
+            &given,
+            &named.collect::<Res<Map>>()?,
+            self.scope,
+        );
+        answer.map(V::Data).map_err(|reason| Error::new(ErrorKind::Lookup, reason))
     }
 
     /// Applies a test.

@@ -42,6 +42,8 @@ fn emitted(value: &V) -> Res<String> {
     match value {
         V::Data(Value::Null | Value::Omit) => Ok(String::new()),
         V::Data(Value::Str(text)) => Ok(text.to_string()),
+        // Within a text a tuple is a list.
+        V::Seq(_) | V::Tuple(_) => crate::ops::text(&value.to_value()?),
         other => other.to_text().map(|text| text.to_string()),
     }
 }

@@ -21,6 +21,8 @@ mod included;
 mod lookups;
 mod methods;
 mod names;
+#[cfg(feature = "whole")]
+mod net;
 mod ops;
 pub mod regex;
 mod scope;
@@ -34,4 +36,5 @@ mod version;
 pub use check::{Mentions, check_expr, check_str, check_template};
 pub use engine::{Engine, Services, TemplateOptions, Truth, is_template};
 pub use error::{Error, ErrorKind, SyntaxError};
+pub use lookups::KNOWN as LOOKUPS;
 pub use scope::{LayerKind, Scope};

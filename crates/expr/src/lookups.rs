@@ -9,6 +9,37 @@ use crate::eval::{Args, Ctx};
 use crate::value::V;
 use crate::{filters, included, ops};
 
+/// All lookups there are: those answered here, and those of the controller.
+pub const KNOWN: [&str; 27] = [
+    "cartesian",
+    "config",
+    "csvfile",
+    "dict",
+    "env",
+    "file",
+    "fileglob",
+    "first_found",
+    "flattened",
+    "indexed_items",
+    "ini",
+    "inventory_hostnames",
+    "items",
+    "lines",
+    "list",
+    "nested",
+    "password",
+    "pipe",
+    "random_choice",
+    "sequence",
+    "subelements",
+    "template",
+    "together",
+    "unvault",
+    "url",
+    "varnames",
+    "vars",
+];
+
 /// The name without its collection.
 pub(crate) fn short(name: &str) -> &str {
     name.strip_prefix("ansible.builtin.")

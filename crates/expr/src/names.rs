@@ -252,6 +252,66 @@ impl Ctx<'_> {
         ))
     }
 
+    /// The names of all hosts of the inventory.
+    pub(crate) fn hosts(&self) -> Vec<Value> {
+        if let Some(known) = self.scope.known_hostvars() {
+            return known.keys().map(|name| Value::Str(name.clone())).collect();
+        }
+        let groups = self.scope.get_raw("groups").and_then(|(groups, _)| groups.get("all"));
+        groups.and_then(Value::as_list).unwrap_or_default().to_vec()
+    }
+
+    /// The variables of each host.
+    pub(crate) fn host_things(&mut self) -> Res<Vec<(Value, V)>> {
+        let at = Expr { at: 0, kind: crate::syntax::ast::Kind::Const(Value::Null) };
+        let mut all = Vec::new();
+        for name in self.hosts() {
+            let thing = self.host(&ops::text(&name)?, &at)?;
+            all.push((name, thing));
+        }
+        Ok(all)
+    }
+
+    /// `hostvars` or `vars` as a dictionary. Variables that cannot be rendered are left out: nobody named them.
+    pub(crate) fn whole(&mut self, thing: &Thing) -> Res<Value> {
+        let mut map = Map::new();
+        if matches!(thing, Thing::HostVars) {
+            for (name, thing) in self.host_things()? {
+                let value = match &thing {
+                    V::Thing(vars) => self.deeper(|ctx| ctx.whole(vars))?,
+                    other => other.to_value()?,
+                };
+                map.insert(ops::key(&name)?, value);
+            }
+            return Ok(Value::from(map));
+        }
+        let names: Vec<std::sync::Arc<str>> = self.scope.names().cloned().collect();
+        for name in names {
+            self.burn(4)?;
+            let value =
+                self.variable(&name).and_then(|value| value.map(|value| self.force(value)).transpose());
+            match value {
+                Ok(value) => drop(value.map(|value| map.insert(name, value))),
+                Err(error) if matches!(error.kind(), ErrorKind::Fuel) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(Value::from(map))
+    }
+
+    /// What a path like `a.b.0` leads to, also through the variables of hosts.
+    pub(crate) fn path(&mut self, item: &V, path: &str) -> Res<V> {
+        let V::Thing(thing) = item else { return Ok(crate::filters::attribute(item, path)) };
+        let at = Expr { at: 0, kind: crate::syntax::ast::Kind::Const(Value::Null) };
+        let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        let found = self.thing_member(thing, first, &at)?;
+        let found = self.settle(found)?;
+        match rest {
+            Some(rest) if !found.is_undef() => self.path(&found, rest),
+            _ => Ok(found),
+        }
+    }
+
     /// `object[index]`
     pub(crate) fn item(&mut self, object: &V, index: &Value, expr: &Expr) -> Res<V> {
         if let V::Undef(_) | V::Data(Value::Unknown(_)) = object {
@@ -321,10 +381,7 @@ impl Ctx<'_> {
             V::Data(Value::Str(text)) => text.chars().map(|c| V::from(c.to_string())).collect(),
             V::Thing(thing) => match &*thing {
                 Thing::Vars => self.scope.names().map(|name| V::from(&**name)).collect(),
-                Thing::HostVars => {
-                    let known = self.scope.known_hostvars().into_iter().flat_map(|hosts| hosts.keys());
-                    known.map(|name| V::from(&**name)).collect()
-                }
+                Thing::HostVars => self.hosts().into_iter().map(V::Data).collect(),
                 Thing::Group(key, items) => vec![V::Data(key.clone()), V::Data(items.clone())],
                 _ => return Err(Error::kind_of("this is nothing to loop over")),
             },

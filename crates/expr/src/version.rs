@@ -54,7 +54,7 @@ fn parts(text: &str) -> Vec<Part> {
     parts
 }
 
-fn loose(a: &str, b: &str) -> Result<Ordering, String> {
+pub(crate) fn loose(a: &str, b: &str) -> Result<Ordering, String> {
     let (own, other) = (parts(a), parts(b));
     for pair in own.iter().zip(&other) {
         match pair {

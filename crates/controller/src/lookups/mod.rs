@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use debark_expr::{Engine, LayerKind, Scope};
+use debark_playbook::inventory::{Inventory, Limit};
 use debark_playbook::vault::Vault;
 use debark_value::{Map, Value};
 
@@ -55,6 +56,12 @@ pub fn lookup(name: &str, args: &[Value], kwargs: &Map, around: Around<'_>) -> R
         other => Err(format!("there is no lookup `{other}`")),
     };
     results.map(Value::list).map_err(|why| format!("lookup `{name}`: {why}"))
+}
+
+/// The hosts of the inventory that a pattern means; none if it is malformed.
+pub fn inventory_hostnames(inventory: &Inventory, args: &[Value]) -> Result<Value, String> {
+    let found = inventory.select(&terms(args)?.join(","), &Limit::default());
+    Ok(Value::list(found.unwrap_or_default().hosts.into_iter().map(Value::Str)))
 }
 
 /// A term that may carry options as `key=value`, with those given by name below them: the rest of the term, and all

@@ -111,6 +111,16 @@ impl Site {
                 );
                 found.map(Answer::Tree)
             }
+            Request::Lookup { name, args, kwargs, .. }
+                if debark_expr::Engine::asks_filter(&name).is_some() =>
+            {
+                let filter = debark_expr::Engine::asks_filter(&name).unwrap_or_default();
+                let answer = self.engine.answer_filter(filter, &args, &kwargs);
+                answer.map(Answer::Value).map_err(|error| error.to_string())
+            }
+            Request::Lookup { name, args, .. } if name == "inventory_hostnames" => {
+                lookups::inventory_hostnames(&self.inventory, &args).map(super::single).map(Answer::Value)
+            }
             Request::Lookup { name, args, kwargs, role_path } => {
                 let around = Around {
                     playbook_dir: dir,

@@ -30,6 +30,9 @@ impl SiteServices {
 
 impl Services for SiteServices {
     fn lookup(&self, name: &str, args: &[Value], kwargs: &Map, _: &Scope) -> Result<Value, String> {
+        if name == "inventory_hostnames" {
+            return lookups::inventory_hostnames(&self.inventory, args).map(super::single);
+        }
         let dir = lock(&self.dir).clone();
         lookups::lookup(
             name,

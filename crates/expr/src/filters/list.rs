@@ -9,7 +9,7 @@ use super::{Filter, select, strict, tolerant};
 use crate::error::{Error, Res};
 use crate::eval::{Args, Ctx};
 use crate::ops;
-use crate::value::V;
+use crate::value::{Thing, V};
 
 pub(super) const TABLE: &[Filter] = &[
     tolerant("list", list),
@@ -45,13 +45,14 @@ fn list(ctx: &mut Ctx<'_>, input: V, _: &Args) -> Res<V> {
     }
 }
 
-fn length(_: &mut Ctx<'_>, input: V, _: &Args) -> Res<V> {
+fn length(ctx: &mut Ctx<'_>, input: V, _: &Args) -> Res<V> {
     input.usable()?;
     let length = match &input {
         V::Data(Value::Str(text)) => text.chars().count(),
         V::Data(Value::List(items)) => items.len(),
         V::Data(Value::Map(map)) => map.len(),
         V::Seq(items) | V::Tuple(items) => items.len(),
+        V::Thing(thing) if matches!(**thing, Thing::HostVars | Thing::Vars) => ctx.iterate(input)?.len(),
         V::Thing(_) => return Err(Error::call("needs a text, a list or a dictionary")),
         other => {
             return Err(Error::call(format!(

@@ -4,17 +4,30 @@
 
 mod basic;
 mod collect;
+#[cfg(feature = "whole")]
+mod community;
 mod data;
+#[cfg(feature = "whole")]
+mod ipaddr;
+#[cfg(feature = "whole")]
+mod jmespath;
 mod list;
+#[cfg(feature = "whole")]
+mod mac;
 mod path;
 mod select;
+#[cfg(all(test, feature = "whole"))]
+mod tests;
 mod text;
+#[cfg(feature = "whole")]
+mod urlize;
 mod yaml;
 mod yaml_load;
 
 pub(crate) use basic::random_below;
 pub(crate) use collect::{product_of, subelements_of};
 pub(crate) use list::{flatten_into, sort_values};
+pub(crate) use select::attribute;
 
 use crate::error::{Res, nearest};
 use crate::eval::{Args, Ctx};
@@ -47,7 +60,63 @@ const TABLES: &[&[Filter]] = &[
     path::TABLE,
     yaml::TABLE,
     yaml_load::TABLE,
+    #[cfg(feature = "whole")]
+    community::TABLE,
+    #[cfg(feature = "whole")]
+    urlize::TABLE,
+    #[cfg(feature = "whole")]
+    ipaddr::TABLE,
+    #[cfg(feature = "whole")]
+    jmespath::TABLE,
+    #[cfg(feature = "whole")]
+    mac::TABLE,
 ];
+
+/// Filters that debark's agent is built without (feature `whole`), for its size: there they are asked of the controller.
+/// They are functions of what they are given, so that any host may ask for any of them.
+const ELSEWHERE: [&str; 35] = [
+    "cidr_merge",
+    "crc32",
+    "dict_kv",
+    "from_csv",
+    "hwaddr",
+    "ip4_hex",
+    "ipaddr",
+    "ipmath",
+    "ipsubnet",
+    "ipv4",
+    "ipv6",
+    "ipwrap",
+    "json_query",
+    "lists_mergeby",
+    "macaddr",
+    "network_in_network",
+    "network_in_usable",
+    "next_nth_usable",
+    "nthhost",
+    "previous_nth_usable",
+    "reduce_on_network",
+    "replace_keys",
+    "slaac",
+    "to_days",
+    "to_hours",
+    "to_milliseconds",
+    "to_minutes",
+    "to_months",
+    "to_seconds",
+    "to_time_unit",
+    "to_weeks",
+    "to_years",
+    "urlize",
+    "usable_range",
+    "version_sort",
+];
+
+/// The short name of a filter that the whole of debark has, be it built in here or not.
+pub(crate) fn elsewhere(name: &str) -> Option<&'static str> {
+    let name = short(name);
+    ELSEWHERE.iter().copied().find(|known| *known == name)
+}
 
 /// The name without the collections whose filters live here.
 pub(crate) fn short(name: &str) -> &str {

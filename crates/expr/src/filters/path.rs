@@ -23,6 +23,12 @@ pub(super) const TABLE: &[Filter] = &[
     strict("commonpath", commonpath),
     strict("win_basename", |_, v, _| Ok(V::from(windows(&v.to_text()?).1))),
     strict("win_dirname", |_, v, _| Ok(V::from(windows(&v.to_text()?).0))),
+    strict("win_splitdrive", |_, v, _| {
+        let path = v.to_text()?;
+        let drive = if path.as_bytes().get(1) == Some(&b':') && path.is_char_boundary(2) { 2 } else { 0 };
+        let (drive, rest) = path.split_at(drive);
+        Ok(V::tuple(vec![V::from(drive), V::from(rest)]))
+    }),
     strict("urlencode", urlencode),
     strict("urldecode", |_, v, _| Ok(V::from(decode(&v.to_text()?)))),
     strict("urlsplit", urlsplit),

@@ -59,7 +59,7 @@ fn map_filter(ctx: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
         let default = args.named("default");
         for item in items {
             item.usable()?;
-            let found = attribute(&item, &path);
+            let found = ctx.path(&item, &path)?;
             out.push(match default {
                 Some(default) if found.is_undef() => default.clone(),
                 _ => found,
@@ -88,7 +88,7 @@ fn keep(ctx: &mut Ctx<'_>, input: V, args: &Args, by_attribute: bool, wanted: bo
     let mut out = Vec::new();
     for item in items {
         let subject = match &path {
-            Some(path) => attribute(&item, path),
+            Some(path) => ctx.path(&item, path)?,
             None => item.clone(),
         };
         let holds = match &name {

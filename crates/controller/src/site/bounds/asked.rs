@@ -13,6 +13,8 @@ fn care(name: &str) -> (Care, Care) {
     match name {
         "pipe" | "lines" => (Care::Shell, Care::Exact),
         "env" => (Care::Exact, Care::Free),
+        // Every host knows the names of all.
+        "inventory_hostnames" => (Care::Name, Care::Exact),
         "url" => (Care::Url, Care::Exact),
         "password" => (Care::Options, Care::Exact),
         // A key, and the file in an option.

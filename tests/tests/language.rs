@@ -22,7 +22,14 @@ use serde_json::{Map, Value, json};
 const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
 
 /// Differences that are meant, each with its reason: playbook, what the complaint contains.
-const MEANT: &[(&str, &str, &str)] = &[];
+const MEANT: &[(&str, &str, &str)] = &[
+    (
+        "hostvars",
+        "<< error 1 - 'nothing_here' is undefined >>",
+        "ansible-core 2.18's words, which playbooks know",
+    ),
+    ("hostvars", "VARIABLE IS NOT DEFINED!", "ansible-core 2.18's words, which playbooks know"),
+];
 
 /// Playbooks in which some line still differs. They are run and their differences printed; each is to be struck off.
 const OPEN: &[&str] = &[
@@ -30,18 +37,12 @@ const OPEN: &[&str] = &[
     "blocks",
     "blocks_more",
     "check",
-    "community",
     "conditions",
     "fatal",
-    "filters",
     "handlers",
-    "hostvars",
     "import_playbook_tags",
     "includes",
     "inherit",
-    "ipaddr",
-    "lookups",
-    "loops",
     "max_fail",
     "meta",
     "pre_post",
@@ -50,8 +51,6 @@ const OPEN: &[&str] = &[
     "roles_when",
     "run_once",
     "set_stats",
-    "templates",
-    "tests",
     "timeout",
 ];
 

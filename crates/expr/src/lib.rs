@@ -24,6 +24,7 @@ mod names;
 #[cfg(feature = "whole")]
 mod net;
 mod ops;
+pub mod random;
 pub mod regex;
 mod scope;
 pub mod shape;

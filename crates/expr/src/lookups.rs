@@ -154,6 +154,10 @@ pub(crate) fn with(ctx: &mut Ctx<'_>, name: &str, terms: Value, mut kwargs: Map)
         (_, Value::List(items)) => items.to_vec(),
         (_, other) => vec![other],
     };
+    if name == "vars" {
+        let names = Args { pos: args.into_iter().map(V::Data).collect(), kw: Vec::new() };
+        return vars(ctx, &names).map(|found| if names.pos.len() > 1 { found } else { Value::list([found]) });
+    }
     if let Some(result) = local(ctx, name, &args, &Args::default())? {
         return Ok(result);
     }
@@ -228,13 +232,10 @@ fn local(ctx: &mut Ctx<'_>, name: &str, terms: &[Value], args: &Args) -> Res<Opt
             }
             rows
         }
-        "random_choice" => {
-            let all: Vec<Value> = terms.iter().flat_map(items).collect();
-            match all.get(filters::random_below(all.len().max(1) as u64) as usize) {
-                Some(item) => Value::list([item.clone()]),
-                None => Value::from(Vec::new()),
-            }
-        }
+        "random_choice" => match terms.get(filters::random_below(terms.len().max(1) as u64) as usize) {
+            Some(item) => Value::list([item.clone()]),
+            None => Value::from(Vec::new()),
+        },
         "sequence" => sequence(ctx, terms, args)?,
         "template" => included::templates(ctx, terms, args)?,
         "varnames" => {

@@ -244,12 +244,23 @@ impl Ctx<'_> {
         if let Some(known) = self.scope.known_hostvars().and_then(|hosts| hosts.get(host)) {
             return Ok(V::Data(known.clone()));
         }
+        if self.nobody(host) {
+            let hosts = self.hosts();
+            return Ok(absent(expr, host, hosts.iter().filter_map(Value::as_str)));
+        }
         let answer = self.engine.services().hostvars(host).map_err(Error::kind_of)?;
         let known = self.scope.known_hostvars();
         Ok(answer.map_or_else(
             || absent(expr, host, known.into_iter().flat_map(|hosts| hosts.keys().map(|key| &**key))),
             V::Data,
         ))
+    }
+
+    /// Whether there is no such host, as far as is known without asking; `localhost` need not be named to be there.
+    fn nobody(&self, name: &str) -> bool {
+        let hosts = self.hosts();
+        let local = matches!(name, "localhost" | "127.0.0.1" | "::1");
+        !local && !hosts.is_empty() && !hosts.iter().any(|host| host.as_str() == Some(name))
     }
 
     /// The names of all hosts of the inventory.
@@ -402,7 +413,12 @@ impl Ctx<'_> {
             Thing::Vars => Some(self.scope.get_raw(&name).is_some()),
             Thing::HostVars => {
                 let known = self.scope.known_hostvars().is_some_and(|hosts| hosts.contains_key(&*name));
-                Some(known || self.engine.services().hostvars(&name).map_err(Error::kind_of)?.is_some())
+                let known = known || self.hosts().iter().any(|host| host.as_str() == Some(&*name));
+                Some(
+                    known
+                        || !self.nobody(&name)
+                            && self.engine.services().hostvars(&name).map_err(Error::kind_of)?.is_some(),
+                )
             }
             _ => None,
         })

@@ -339,3 +339,62 @@ fn digits_without_end_are_cut_not_a_panic() {
         );
     }
 }
+
+#[test]
+fn hosts_are_gone_through() {
+    struct Others;
+    impl Services for Others {
+        fn lookup(&self, name: &str, _: &[Value], _: &Map, _: &Scope) -> Result<Value, String> {
+            Err(format!("there is no lookup '{name}'"))
+        }
+
+        fn hostvars(&self, host: &str) -> Result<Option<Value>, String> {
+            assert_eq!(host, "h2");
+            Ok(Some(Value::from(map! { "number" => 2 })))
+        }
+
+        fn file(&self, path: &str) -> Result<String, String> {
+            Err(format!("there is no {path}"))
+        }
+    }
+    let mut scope = Scope::new();
+    let own =
+        map! { "number" => "{{ 0 + 1 }}", "broken" => "{{ nothing_there }}", "inventory_hostname" => "h1" };
+    scope.push(Arc::new(own), LayerKind::Templated);
+    let groups = map! { "groups" => Value::from(map! { "all" => Value::list(["h1", "h2"]) }) };
+    scope.push(Arc::new(groups), LayerKind::Plain);
+    let engine = Engine::new(Arc::new(Others));
+    for (expression, wanted) in [
+        ("hostvars | length", "2"),
+        ("hostvars | list", "['h1', 'h2']"),
+        ("['h1', 'h2'] | map('extract', hostvars) | map(attribute='number') | list", "[1, 2]"),
+        ("hostvars | dict2items | map(attribute='value.number') | list", "[1, 2]"),
+        ("hostvars.values() | selectattr('number', 'gt', 1) | map(attribute='number') | list", "[2]"),
+        ("hostvars | json_query('*.number')", "[1, 2]"),
+        ("'h9' in hostvars or hostvars['h9'] is defined", "False"),
+    ] {
+        assert_eq!(engine.eval(expression, &scope).unwrap().to_string(), wanted, "{expression}");
+    }
+}
+
+#[test]
+fn details_of_ansible() {
+    for (expression, wanted) in [
+        ("{{ ['B', 'a', 'b'] | unique }}", "['B', 'a']"),
+        ("{{ (1, 2) }} {{ (1, 2) | string }}", "[1, 2] (1, 2)"),
+        ("{{ 'C:\\\\a' | win_splitdrive | last | length }}", "3"),
+        ("{{ '~root/x' | expanduser }}", "/root/x"),
+        ("{{ 'abc' | password_hash('md5', 'saltsalt') }}", "$1$saltsalt$7fq7ZEc75157blrz18yX./"),
+        ("{{ [{'n': 1}] | subelements('k', skip_missing=true) }}", "[]"),
+        ("{{ '$ANSIBLE_VAULT;1.1;AES256' is vault_encrypted }}", "False"),
+    ] {
+        assert_eq!(render(expression).to_string(), wanted, "{expression}");
+    }
+    for wrong in
+        ["{{ 'x' | regex_search('(y)', '\\\\1') }}", "{{ [{'n': 1}] | subelements('n', skip_missing=true) }}"]
+    {
+        assert!(engine().render_str(wrong, &scope()).is_err(), "{wrong}");
+    }
+    let unknown = debark_expr::check_str("{{ lookup('fil', 'x') }}").unwrap_err();
+    assert!(unknown.to_string().contains("there is no lookup 'fil'"), "{unknown}");
+}

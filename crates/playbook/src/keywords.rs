@@ -164,7 +164,6 @@ pub const WITH: &[&str] = &[
     "random_choice",
     "first_found",
     "fileglob",
-    "filetree",
     "indexed_items",
     "ini",
     "lines",

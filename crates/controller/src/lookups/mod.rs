@@ -47,6 +47,7 @@ pub fn lookup(name: &str, args: &[Value], kwargs: &Map, around: Around<'_>) -> R
             let found = terms.iter().map(|term| tables::ini(term, kwargs, around));
             found.collect::<Result<Vec<_>, _>>().map(|found| found.into_iter().flatten().collect())
         }
+        "config" if kwargs.get("on_missing").and_then(Value::as_str) == Some("skip") => Ok(Vec::new()),
         "config" => {
             Err("there is no Ansible configuration to look into; put the value into a variable".into())
         }

@@ -6,8 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Mutex;
 
+use debark_expr::random::Dice;
 use debark_value::{Map, Value};
-use sha1::{Digest, Sha1};
 
 use super::{Around, options, quiet};
 
@@ -105,26 +105,20 @@ fn candidates(chars: Option<&Value>) -> Vec<char> {
     all.chars().filter(|c| !matches!(c, '"' | '\'')).collect()
 }
 
-/// Random, or always the same for a seed.
+/// Random, or for a seed always the same, as with ansible-core.
 fn generate(chars: &[char], length: usize, seed: Option<&str>) -> Result<String, String> {
-    let mut block = [0u8; 8];
-    let mut counter = 0u64;
     let count = chars.len().max(1) as u64;
+    if let Some(seed) = seed {
+        let mut dice = Dice::of_text(seed);
+        return Ok((0..length).filter_map(|_| chars.get(dice.below(count) as usize)).collect());
+    }
+    let mut block = [0u8; 8];
     let mut password = String::new();
     let mut made = 0;
     while made < length {
-        match seed {
-            Some(seed) => {
-                let digest = Sha1::new().chain_update(seed).chain_update(counter.to_be_bytes()).finalize();
-                counter += 1;
-                block.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
-            }
-            None => {
-                let got = rustix::rand::getrandom(&mut block[..], rustix::rand::GetRandomFlags::empty());
-                if got.map_err(|error| format!("the system gives no random bytes: {error}"))? < block.len() {
-                    continue;
-                }
-            }
+        let got = rustix::rand::getrandom(&mut block[..], rustix::rand::GetRandomFlags::empty());
+        if got.map_err(|error| format!("the system gives no random bytes: {error}"))? < block.len() {
+            continue;
         }
         let number = u64::from_be_bytes(block);
         // The last, incomplete round would favour the first characters.
@@ -193,6 +187,8 @@ mod tests {
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         let seeded = || ask("/dev/null", map! { "seed" => "web1", "chars" => Value::list(["ab", "digits"]) });
         assert_eq!(seeded().unwrap(), seeded().unwrap());
+        let seeded = map! { "seed" => "x", "chars" => Value::list(["ascii_lowercase"]), "length" => 8 };
+        assert_eq!(ask("/dev/null", seeded).unwrap(), "ukttpcym");
         assert_ne!(ask("/dev/null", Map::new()).unwrap(), ask("/dev/null", Map::new()).unwrap());
         assert!(ask("x length=0", Map::new()).is_err());
         assert!(ask("x lenght=3", Map::new()).unwrap_err().contains("lenght"));

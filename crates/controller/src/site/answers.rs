@@ -128,7 +128,7 @@ impl Site {
                     vault: Some(&self.vault),
                 };
                 let value = super::single(lookups::lookup(&name, &args, &kwargs, around)?);
-                if matches!(name.as_str(), "password" | "unvault") {
+                if name == "password" {
                     lock(&self.secrets).add_value(&value);
                 }
                 Ok(Answer::Value(value))

@@ -216,6 +216,8 @@ impl Site {
             "ansible_play_role_names".into(),
             Value::list(compiled.role_names.iter().map(String::as_str)),
         );
+        magic
+            .insert("ansible_role_names".into(), Value::list(compiled.role_names.iter().map(String::as_str)));
         magic.insert("role_names".into(), Value::list(compiled.role_names.iter().map(String::as_str)));
         let mut play_vars = compiled.vars.clone();
         play_vars.extend(lock(&self.prompted).get(&spec.index).cloned().unwrap_or_default());

@@ -8,6 +8,7 @@ use super::{Filter, strict, tolerant};
 use crate::error::{Error, Res};
 use crate::eval::{Args, Ctx};
 use crate::ops;
+use crate::random::Dice;
 use crate::value::V;
 
 pub(super) const TABLE: &[Filter] = &[
@@ -207,41 +208,16 @@ fn pprint(_: &mut Ctx<'_>, input: V, _: &Args) -> Res<V> {
     Ok(V::from(out))
 }
 
-/// A generator with a state of 64 bits (splitmix64).
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    /// The same text gives the same sequence; without one it is unpredictable.
-    pub fn new(seed: Option<&str>) -> Self {
-        use std::hash::{BuildHasher, Hasher};
-        match seed {
-            Some(seed) => {
-                let start = 0xcbf2_9ce4_8422_2325_u64;
-                Self(
-                    seed.bytes()
-                        .fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)),
-                )
-            }
-            None => Self(std::hash::RandomState::new().build_hasher().finish()),
-        }
-    }
-
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ (x >> 31)) % limit.max(1)
-    }
-}
-
 pub(crate) fn random_below(limit: u64) -> u64 {
-    Dice::new(None).below(limit)
+    Dice::unseeded().below(limit)
 }
 
 fn seeded(args: &Args) -> Res<Dice> {
-    let seed = args.text(usize::MAX, "seed")?;
-    Ok(Dice::new(seed.as_deref()))
+    Ok(match args.value(usize::MAX, "seed")? {
+        None | Some(Value::Null) => Dice::unseeded(),
+        Some(Value::Int(seed)) => Dice::of_number(seed),
+        Some(seed) => Dice::of_text(&ops::text(&seed)?),
+    })
 }
 
 fn random(_: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {

@@ -314,7 +314,7 @@ pub(crate) fn subelements_of(elements: &Value, path: &str, skip_missing: bool) -
             V::Data(Value::List(items)) => {
                 out.extend(items.iter().map(|item| Value::list([element.clone(), item.clone()])));
             }
-            _ if skip_missing => {}
+            V::Undef(_) if skip_missing => {}
             V::Undef(_) => return Err(Error::call(format!("finds no '{path}' in an element"))),
             _ => return Err(Error::call(format!("needs '{path}' to be a list in each element"))),
         }

@@ -215,8 +215,12 @@ fn password_hash(_: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
         "sha256" | "sha256_crypt" => {
             ("5", crypt::<Sha256>(password.as_bytes(), salt.as_bytes(), rounds_used, &ORDER_256))
         }
+        "md5" | "md5_crypt" => {
+            let salt: String = salt.chars().take(8).collect();
+            return Ok(V::from(format!("$1${salt}${}", crypt_md5(password.as_bytes(), salt.as_bytes()))));
+        }
         other => {
-            return Err(Error::call(format!("makes sha512 and sha256 hashes, not '{other}'")));
+            return Err(Error::call(format!("makes sha512, sha256 and md5 hashes, not '{other}'")));
         }
     };
     let middle = if rounds_used == 5000 { String::new() } else { format!("rounds={rounds_used}$") };
@@ -233,6 +237,33 @@ const ORDER_256: [u8; 32] = [
     0, 10, 20, 21, 1, 11, 12, 22, 2, 3, 13, 23, 24, 4, 14, 15, 25, 5, 6, 16, 26, 27, 7, 17, 18, 28, 8, 9, 19,
     29, 31, 30,
 ];
+
+/// MD5-crypt, as the C library makes it: for systems that know nothing better.
+fn crypt_md5(password: &[u8], salt: &[u8]) -> String {
+    let second = md5::Md5::new().chain_update(password).chain_update(salt).chain_update(password).finalize();
+    let mut first = md5::Md5::new().chain_update(password).chain_update(b"$1$").chain_update(salt);
+    password.chunks(16).for_each(|part| first.update(&second[..part.len()]));
+    let mut length = password.len();
+    while length > 0 {
+        first.update(if length & 1 == 1 { &[0][..] } else { password.get(..1).unwrap_or_default() });
+        length >>= 1;
+    }
+    let mut result = first.finalize();
+    for round in 0..1000 {
+        let mut next = md5::Md5::new();
+        let parts = [password, &result[..]];
+        next.update(parts[usize::from(round % 2 == 0)]);
+        if round % 3 != 0 {
+            next.update(salt);
+        }
+        if round % 7 != 0 {
+            next.update(password);
+        }
+        next.update(parts[usize::from(round % 2 == 1)]);
+        result = next.finalize();
+    }
+    written(&result, &[0, 6, 12, 1, 7, 13, 2, 8, 14, 3, 9, 15, 4, 10, 5, 11])
+}
 
 /// SHA-crypt, as specified in <https://www.akkadia.org/drepper/SHA-crypt.txt>.
 fn crypt<D: Digest>(password: &[u8], salt: &[u8], rounds: usize, order: &[u8]) -> String {
@@ -278,6 +309,11 @@ fn crypt<D: Digest>(password: &[u8], salt: &[u8], rounds: usize, order: &[u8]) -
         }
         result = next.finalize();
     }
+    written(&result, order)
+}
+
+/// The characters that stand for a digest whose bytes are taken in this order.
+fn written(result: &[u8], order: &[u8]) -> String {
     let mut out = String::new();
     for group in order.chunks(3) {
         let bits = group

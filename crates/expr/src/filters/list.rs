@@ -214,7 +214,7 @@ fn distinct(items: Vec<Value>) -> Res<Vec<Value>> {
 }
 
 fn unique(_: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
-    let case_sensitive = args.flag_or(0, "case_sensitive", true)?;
+    let case_sensitive = args.flag(0, "case_sensitive")?;
     let path = args.text(1, "attribute")?;
     let items = input.to_items()?;
     if case_sensitive && path.is_none() {

@@ -165,6 +165,13 @@ fn expanduser(path: &str) -> String {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => {
             std::env::var("HOME").map_or_else(|_| path.to_owned(), |home| home + rest)
         }
+        Some(rest) => {
+            let (user, rest) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+            let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+            let entry = users.lines().find(|line| line.split(':').next() == Some(user));
+            let home = entry.and_then(|entry| entry.split(':').nth(5));
+            home.map_or_else(|| path.to_owned(), |home| home.to_owned() + rest)
+        }
         _ => path.to_owned(),
     }
 }

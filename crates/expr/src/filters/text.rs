@@ -315,23 +315,29 @@ fn regex_search(_: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
     };
     let regex = regex::compile(&pattern, flags).map_err(Error::kind_of)?;
     let text = input.to_text()?;
+    let mut wanted = Vec::new();
+    for group in args.pos.iter().skip(1) {
+        let group = group.to_text()?;
+        let inner = match group.strip_prefix("\\g<").and_then(|rest| rest.strip_suffix('>')) {
+            Some(name) => Some(name),
+            None => group.strip_prefix('\\').filter(|number| number.parse::<usize>().is_ok()),
+        };
+        let bad = || Error::call(format!("needs groups as '\\\\1' or '\\\\g<name>', not '{group}'"));
+        wanted.push(inner.ok_or_else(bad)?.to_owned());
+    }
     let Some(found) = regex.captures(&*text).map_err(|_| slow())? else { return Ok(V::NULL) };
-    let group = |found: Option<fancy_regex::Match<'_>>| {
+    let text = |found: Option<fancy_regex::Match<'_>>| {
         found.map_or(Value::Null, |found| Value::from(found.as_str()))
     };
-    if args.pos.len() < 2 {
-        return Ok(V::Data(group(found.get(0))));
+    if wanted.is_empty() {
+        return Ok(V::Data(text(found.get(0))));
     }
     let mut groups = Vec::new();
-    for wanted in args.pos.iter().skip(1) {
-        let name = wanted.to_text()?;
-        let bad = || Error::call(format!("needs groups as '\\\\1' or '\\\\g<name>', not '{name}'"));
-        let inner = name.strip_prefix("\\g<").and_then(|rest| rest.strip_suffix('>'));
-        let inner = inner.or_else(|| name.strip_prefix('\\')).ok_or_else(bad)?;
-        groups.push(match inner.parse::<usize>() {
-            Ok(number) if number < found.len() => group(found.get(number)),
-            Ok(number) => return Err(Error::call(format!("finds no group {number} in the pattern"))),
-            Err(_) => group(found.name(inner)),
+    for name in wanted {
+        groups.push(match name.parse::<usize>() {
+            Ok(number) if number < found.len() => text(found.get(number)),
+            Err(_) if regex.capture_names().flatten().any(|known| known == name) => text(found.name(&name)),
+            _ => return Err(Error::call(format!("finds no group '{name}' in the pattern"))),
         });
     }
     Ok(V::from(groups))

@@ -46,7 +46,6 @@ const OPEN: &[&str] = &[
     "max_fail",
     "meta",
     "pre_post",
-    "precedence_params",
     "roles",
     "roles_when",
     "run_once",

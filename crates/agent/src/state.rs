@@ -186,6 +186,7 @@ impl PlayState {
         dependencies().for_each(|role| scope.push(role.vars.clone(), Templated));
         if let Some(role) = role {
             scope.push(role.vars.clone(), Templated);
+            scope.push(role.inline.clone(), Templated);
         }
         context.vars.iter().for_each(|vars| scope.push(vars.clone(), Templated));
         // A task's own vars come here in Ansible's order; `with_task` pushes them with what lies above.

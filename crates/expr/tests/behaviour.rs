@@ -398,3 +398,32 @@ fn details_of_ansible() {
     let unknown = debark_expr::check_str("{{ lookup('fil', 'x') }}").unwrap_err();
     assert!(unknown.to_string().contains("there is no lookup 'fil'"), "{unknown}");
 }
+
+#[test]
+fn fuel_bounds_what_is_slow() {
+    // Inputs that took the fuzzer longest: the rounds of a hash are paid for, by the length of the password.
+    let hash = |length: usize, rounds: usize| {
+        let text =
+            format!("{{{{ ('x' * {length}) | password_hash('sha512', 'Qaltsalt', rounds={rounds}) }}}}");
+        engine().render_str(&text, &scope())
+    };
+    assert!(hash(200, 1000).is_ok());
+    let error = hash(4000, 5_000_000).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Fuel), "{error}");
+    let long = "{{ ('x' * 5000) | password_hash }}";
+    assert!(engine().render_str(long, &scope()).unwrap_err().to_string().contains("4096"));
+    let digits = "{{ '%s-%05d-%.29223372036854775807f-+ ' % ('a', 42, 3,14159, 255) }}";
+    assert!(engine().render_str(digits, &scope()).is_err());
+}
+
+#[test]
+fn closed_vaults_are_errors_where_they_are_used() {
+    let mut scope = Scope::new();
+    let vars = map! { "closed" => "{{ 'no password is known' | _closed_vault }}", "open" => 1 };
+    scope.push(Arc::new(vars), LayerKind::Templated);
+    assert_eq!(engine().render_str("{{ open }}", &scope).unwrap(), Value::Int(1));
+    for text in ["{{ closed }}", "{{ closed | default('x') }}"] {
+        let error = engine().render_str(text, &scope).unwrap_err().to_string();
+        assert!(error.contains("no password is known"), "{error}");
+    }
+}

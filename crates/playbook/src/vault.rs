@@ -134,6 +134,17 @@ impl Decrypt for Vault {
             Err(error) => Err(DecryptError { message: error.message, hint: error.hint.map(String::from) }),
         }
     }
+
+    fn closed(&self, vault: &[u8]) -> Option<String> {
+        let sealed = envelope::Envelope::parse(vault).ok()?;
+        let id = sealed.id.as_deref().unwrap_or("default");
+        let other = sealed.id.is_some() && !self.ids().any(|known| known == id);
+        let error = (self.is_empty() || other).then(|| Self::decrypt(self, vault, "this value").err())??;
+        Some(match error.hint {
+            Some(hint) => format!("{}; {hint}", error.message),
+            None => error.message,
+        })
+    }
 }
 
 fn random(mut bytes: &mut [u8]) -> std::io::Result<()> {

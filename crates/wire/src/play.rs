@@ -133,7 +133,9 @@ pub struct Role {
     pub defaults: Arc<Map>,
     /// `vars/main.yml`. May hold templates.
     pub vars: Arc<Map>,
-    /// Parameters given where the role is used.
+    /// `vars` given where the role is used: above those of its files. May hold templates.
+    pub inline: Arc<Map>,
+    /// Parameters given where the role is used, without `vars`: above facts and what tasks set. May hold templates.
     pub params: Arc<Map>,
     /// Roles it was pulled in by (parents' names), for `ansible_parent_role_names`.
     pub parents: Vec<String>,

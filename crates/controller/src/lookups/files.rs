@@ -15,7 +15,9 @@ fn places_in(subdirectory: &str, name: &str, around: Around<'_>) -> Vec<PathBuf>
     if Path::new(name).is_absolute() {
         return vec![name.into()];
     }
-    let roots = around.role_path.into_iter().chain([around.playbook_dir]);
+    // Beside a role's files stand those beside its tasks.
+    let tasks = around.role_path.map(|role| role.join("tasks"));
+    let roots = around.role_path.into_iter().chain(tasks.as_deref()).chain([around.playbook_dir]);
     roots.flat_map(|root| [root.join(subdirectory).join(name), root.join(name)]).collect()
 }
 

@@ -137,6 +137,12 @@ mod tests {
         assert_eq!(ask("pipe", &["printf 'a\\nb\\n'".into()], dir.path()).unwrap(), "['a\\nb']");
         assert_eq!(ask("lines", &["printf 'a\\nb\\n'".into()], dir.path()).unwrap(), "['a', 'b']");
         assert_eq!(ask("env", &["DEBARK_NO_SUCH".into()], dir.path()).unwrap(), "['']");
+        let role = dir.path().join("roles/web");
+        std::fs::create_dir_all(role.join("tasks")).unwrap();
+        std::fs::write(role.join("tasks/beside.conf"), "").unwrap();
+        let around = Around { playbook_dir: dir.path(), role_path: Some(&role), vault: None };
+        let found = lookup("fileglob", &["bes*.conf".into()], &Map::new(), around).unwrap().to_string();
+        assert!(found.contains("tasks/beside.conf"), "{found}");
         let found = ask("first_found", &[Value::list(["nope", "motd"])], dir.path()).unwrap();
         assert!(found.contains("files/motd"), "{found}");
         assert!(ask("fileglob", &["mot*".into()], dir.path()).unwrap().contains("files/motd"));

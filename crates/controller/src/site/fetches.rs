@@ -113,6 +113,7 @@ impl Site {
                 layer(&inventory);
                 layer(&play_vars);
                 role.iter().for_each(|role| layer(&role.vars));
+                role.iter().for_each(|role| layer(&role.inline));
                 vars.iter().for_each(|vars| layer(vars));
                 role.iter().filter(|_| trusted).for_each(|role| layer(&role.params));
                 layer(&self.extra);

@@ -21,7 +21,7 @@ use debark_playbook::yaml::NoVault;
 use debark_playbook::{CompiledPlay, Compiler, SourceMap};
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
-use debark_wire::RunOptions;
+use debark_wire::{Keywords, RunOptions};
 
 pub use terminal::{ask, cancel_questions, is_terminal, on_question};
 
@@ -104,15 +104,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Facts that variables of the inventory mention are gathered like those that plays do.
+fn mention(plays: &mut [CompiledPlay], inventory: &Inventory) {
+    for play in plays.iter_mut().filter(|play| play.play.gather.mentions.is_some()) {
+        let dirs = Site::dirs(Some(play));
+        for host in inventory.hosts() {
+            // What is wrong with them is told where they are used.
+            let Ok(vars) = inventory.vars(&host, &dirs) else { continue };
+            vars.values().for_each(|value| play.mention(value));
+        }
+    }
+}
+
 impl Site {
     /// The world of these plays and hosts.
     pub fn new(
         compiler: Arc<Compiler>,
-        plays: Vec<CompiledPlay>,
+        mut plays: Vec<CompiledPlay>,
         inventory: Arc<Inventory>,
         vault: Arc<Vault>,
         options: SiteOptions,
     ) -> Self {
+        mention(&mut plays, &inventory);
         let services = Arc::new(SiteServices::new(inventory.clone(), vault.clone()));
         let mut secrets = Secrets::default();
         if let Some(password) = &options.become_password {
@@ -216,6 +229,21 @@ impl Site {
         scope
     }
 
+    /// Whether a play is for a host, as far as its pattern tells without facts.
+    fn plays_on(&self, play: &CompiledPlay, host: &str) -> bool {
+        let scope = self.scope(Arc::default(), play.vars.clone(), Map::new());
+        let mut patterns = Vec::new();
+        for pattern in &play.hosts {
+            match self.engine.render_str(pattern, &scope) {
+                Ok(Value::List(items)) => patterns.extend(items.iter().map(Value::to_string)),
+                Ok(other) => patterns.push(other.to_string()),
+                Err(_) => return false,
+            }
+        }
+        let selected = self.inventory.select(&patterns.join(":"), &Limit::default());
+        selected.is_ok_and(|selected| selected.hosts.iter().any(|name| **name == *host))
+    }
+
     /// Where and how a host is reached.
     ///
     /// # Errors
@@ -229,18 +257,29 @@ impl Site {
         let mut all = Map::clone(&vars);
         all.extend(self.extra.iter().map(|(name, value)| (name.clone(), value.clone())));
         let connection = Connection::of(host, &all, &render)?;
-        let play = self.plays.first().map(|play| &play.play.keywords);
-        let keyword =
-            |value: Option<&Value>| value.and_then(|value| render(value).ok()).map(|value| value.to_string());
+        // A host has one connection for all plays: what the first of its plays that says anything says.
+        let keyword = |read: fn(&Keywords) -> Option<&Value>| -> Option<String> {
+            let mut stating = self.plays.iter().filter(|play| read(&play.play.keywords).is_some());
+            let play = stating.find(|play| self.plays_on(play, host))?;
+            read(&play.play.keywords).and_then(|value| render(value).ok()).map(|value| value.to_string())
+        };
+        let port = match (connection.port, keyword(|k| k.port.as_ref())) {
+            (Some(port), _) => Some(port),
+            (None, None) => None,
+            (None, Some(text)) => match text.parse::<u16>() {
+                Ok(port) if port > 0 => Some(port),
+                _ => return Err(format!("`port` of a play on {host} is `{text}`, which is no port")),
+            },
+        };
         let local = match connection.kind {
             Some(kind) => kind == Kind::Local,
-            None => match keyword(play.and_then(|k| k.connection.as_ref())).as_deref() {
+            None => match keyword(|k| k.connection.as_ref()).as_deref() {
                 Some(word) => word.ends_with("local"),
                 // As Ansible's implicit localhost: no ssh unless the inventory says where it is.
                 None => {
                     matches!(host, "localhost" | "127.0.0.1" | "::1")
                         && connection.host == host
-                        && connection.port.is_none()
+                        && port.is_none()
                 }
             },
         };
@@ -255,10 +294,10 @@ impl Site {
             name: host.to_owned(),
             local,
             host: connection.host,
-            port: connection.port,
+            port,
             user: connection
                 .user
-                .or_else(|| keyword(play.and_then(|k| k.remote_user.as_ref())))
+                .or_else(|| keyword(|k| k.remote_user.as_ref()))
                 .or_else(|| self.options.user.clone()),
             key: connection.key_file.or_else(|| self.options.private_key.clone()),
             args,

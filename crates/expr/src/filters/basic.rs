@@ -27,6 +27,7 @@ pub(super) const TABLE: &[Filter] = &[
     strict("shuffle", shuffle),
     strict("undef", undef),
     strict("safe", same),
+    strict(crate::CLOSED, |_, v, _| Err(Error::kind_of(v.to_text()?.to_string()))),
     strict("unvault", vault),
     strict("vault", vault),
     strict("pprint", pprint),

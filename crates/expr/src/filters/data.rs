@@ -195,7 +195,7 @@ fn to_uuid(_: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
 
 const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-fn password_hash(_: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
+fn password_hash(ctx: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
     let kind = args.text(0, "hashtype")?.unwrap_or_else(|| "sha512".into());
     let password = input.to_text()?;
     let salt = match args.text(1, "salt")? {
@@ -208,6 +208,11 @@ fn password_hash(_: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
         _ => 535_000,
     });
     let rounds_used = usize::try_from(rounds_used.clamp(1000, 5_000_000)).unwrap_or(5000);
+    // Each round digests the password, the salt and the last digest, in blocks of 64 or 128 bytes.
+    if password.len() > 4096 {
+        return Err(Error::call("needs a password of at most 4096 bytes"));
+    }
+    ctx.burn(rounds_used * 2 * (1 + password.len() / 48))?;
     let (mark, body) = match &*kind {
         "sha512" | "sha512_crypt" => {
             ("6", crypt::<Sha512>(password.as_bytes(), salt.as_bytes(), rounds_used, &ORDER_512))

@@ -54,7 +54,7 @@ impl Ctx<'_> {
                 return None;
             }
             let mut reference = RoleRef::new(role, span);
-            reference.params = keywords.vars.clone();
+            reference.inline = keywords.vars.clone();
             reference.from_imports = true;
             reference.read_options(self, &action.args, &inner);
             return self.role_block(&reference, keywords, node.span, &inner);

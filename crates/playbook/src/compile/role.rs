@@ -31,6 +31,8 @@ pub(super) struct RoleRef {
     pub span: Span,
     /// Parameters: `vars` and what is no keyword.
     pub params: Map,
+    /// `vars` given where it is used.
+    pub inline: Map,
     /// `tasks_from`, `vars_from`, `defaults_from`, `handlers_from`.
     from: [Option<String>; 4],
     /// `allow_duplicates` where the role is used.
@@ -54,6 +56,7 @@ impl RoleRef {
             name,
             span,
             params: Map::new(),
+            inline: Map::new(),
             from: [const { None }; 4],
             allow_duplicates: None,
             validate: true,
@@ -122,9 +125,16 @@ impl RoleRef {
         Ok(())
     }
 
+    /// All that is given where it is used.
+    fn given(&self) -> Map {
+        let mut given = self.inline.clone();
+        given.extend(self.params.iter().map(|(name, value)| (name.clone(), value.clone())));
+        given
+    }
+
     /// The same for equal uses.
     pub fn identity(&self) -> String {
-        format!("{}|{:?}|{}", self.name, self.from, Value::from(self.params.clone()))
+        format!("{}|{:?}|{}", self.name, self.from, Value::from(self.given()))
     }
 }
 
@@ -159,7 +169,7 @@ impl Ctx<'_> {
             self.check_templates(value);
             reference.params.insert(key.name.clone(), value.to_value());
         }
-        reference.params.extend(keywords.vars.clone());
+        reference.inline = keywords.vars.clone();
         Some((reference, wire::Keywords { vars: Map::new(), ..keywords }))
     }
 
@@ -206,6 +216,7 @@ impl Ctx<'_> {
             path: path.display().to_string(),
             defaults: shared(defaults),
             vars: shared(vars),
+            inline: shared(reference.inline.clone()),
             params: shared(reference.params.clone()),
             parents,
             dependencies: Vec::new(),
@@ -218,6 +229,7 @@ impl Ctx<'_> {
         if let Some(role) = self.role(index).cloned() {
             inner.add_vars(&role.defaults);
             inner.add_vars(&role.vars);
+            inner.add_vars(&role.inline);
             inner.add_vars(&role.params);
             inner.add_vars(&map! { "role_path" => role.path.as_str(), "role_name" => role.name.as_str() });
         }
@@ -440,7 +452,7 @@ impl Ctx<'_> {
         }
         let args = map! {
             "argument_spec" => spec.get("options").map_or_else(|| Value::from(Map::new()), Node::to_value),
-            "provided_arguments" => reference.params.clone(),
+            "provided_arguments" => reference.given(),
             "validate_args_context" => map! {
                 "type" => "role",
                 "name" => reference.name.as_str(),

@@ -118,3 +118,28 @@ fn passwords_can_be_typed_and_must_not_be_empty() {
     let error = Vault::open(&missing, &mut no_terminal).unwrap_err();
     assert_eq!(error.message, "cannot read the vault password file /nonexistent/file: there is no such file");
 }
+
+#[test]
+fn single_values_stay_closed_until_they_are_used() {
+    let mut theirs = Vault::default();
+    theirs.add("prod", b"pw".to_vec().into());
+    let sealed = theirs.encrypt(b"token", None).unwrap();
+    let indented = sealed.lines().map(|line| format!("  {line}\n")).collect::<String>();
+    let read = |vault: &Vault| {
+        let sources = crate::SourceMap::default();
+        let file =
+            sources.add(std::path::Path::new("x.yml"), &format!("secret: !vault |\n{indented}"), false);
+        crate::yaml::parse(&sources, file, vault).and_then(|parsed| parsed.single())
+    };
+    let text = |vault: &Vault| read(vault).unwrap().0.unwrap().to_map().get("secret").unwrap().to_string();
+    assert_eq!(text(&theirs), "token");
+    // No password at all, or none for that id: whoever uses the value is told.
+    assert!(text(&Vault::default()).contains("no vault password is known"), "{}", text(&Vault::default()));
+    let mut other = Vault::default();
+    other.add("dev", b"pw2".to_vec().into());
+    assert!(text(&other).contains("vault id `prod`"), "{}", text(&other));
+    // A password that is wrong is an error at once.
+    let mut wrong = Vault::default();
+    wrong.add("prod", b"pw2".to_vec().into());
+    assert!(read(&wrong).is_err());
+}

@@ -255,9 +255,17 @@ impl Builder<'_> {
             };
             return Ok(Node { span, tag: None, kind: Kind::Scalar(value, written) });
         }
-        let tag = self.tag(tag, span)?;
+        let mut tag = self.tag(tag, span)?;
         let value = match tag {
-            Some(Tag::Vault) => Value::from(self.decrypt(text, span)?),
+            Some(Tag::Vault) => match self.vault.closed(text.as_bytes()) {
+                // Nobody may need it: as with Ansible, using it is the error.
+                Some(why) => {
+                    tag = None;
+                    let why = why.replace(['\\', '\''], "`");
+                    Value::from(format!("{{{{ '{why}' | {} }}}}", debark_expr::CLOSED))
+                }
+                None => Value::from(self.decrypt(text, span)?),
+            },
             Some(Tag::Unsafe) => Value::from(text),
             None if written == Style::Plain => scalar::plain(text),
             None => Value::from(text),

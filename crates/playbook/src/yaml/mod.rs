@@ -30,6 +30,11 @@ pub trait Decrypt: Send + Sync {
     /// # Errors
     /// There is no password, none fits, or the text is damaged.
     fn decrypt(&self, vault: &[u8]) -> Result<Vec<u8>, DecryptError>;
+
+    /// Why a single value is better left encrypted until it is used: there is no password that could be for it.
+    fn closed(&self, _: &[u8]) -> Option<String> {
+        None
+    }
 }
 
 /// Why a vault text stays closed.

@@ -363,6 +363,7 @@ impl View<'_> {
         layer(&self.base.play_vars);
         public().for_each(|role| layer(&role.vars));
         role.iter().for_each(|role| layer(&role.vars));
+        role.iter().for_each(|role| layer(&role.inline));
         around.vars.iter().for_each(&mut layer);
         layer(&local.vars);
         role.iter().for_each(|role| layer(&role.params));
@@ -374,10 +375,9 @@ impl View<'_> {
             scope.push(Arc::new(magic), LayerKind::Plain);
         }
         // What the tasks of other roles hand down.
-        words.extend(
-            self.roles(local)
-                .flat_map(|role| [role.params.clone(), role.vars.clone(), role.defaults.clone()]),
-        );
+        words.extend(self.roles(local).flat_map(|role| {
+            [role.params.clone(), role.inline.clone(), role.vars.clone(), role.defaults.clone()]
+        }));
         words.extend(
             self.said.tasks.iter().chain(&local.said.tasks).flat_map(|stated| stated.around.vars.clone()),
         );

@@ -165,7 +165,9 @@ impl Said {
     /// Looks through a role's variables.
     pub(crate) fn role(&mut self, role: &Role, index: u32) {
         let around = Around { vars: Vec::new(), role: Some(index) };
-        [&role.defaults, &role.vars, &role.params].into_iter().for_each(|vars| self.map(vars, &around));
+        [&role.defaults, &role.vars, &role.inline, &role.params]
+            .into_iter()
+            .for_each(|vars| self.map(vars, &around));
     }
 
     /// Looks through all texts of a mapping.

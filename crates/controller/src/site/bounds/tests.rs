@@ -34,7 +34,7 @@ fn test(playbook: &str) -> Test {
     write("files/keys/web.pub", "key");
     write("files/keys/joe.pub", "key");
     write("templates/a.j2", "{{ lookup('env', 'LANG') }} {{ hostvars['web2'].port }}\n");
-    write("group_vars/all/secret.yml", "unused: 1\n");
+    write("group_vars/all/secret.yml", "unused: 1\nmentioned: '{{ ansible_domain }}'\n");
     write("more.yml", "- debug: msg={{ lookup('pipe', 'true') }}\n");
     let sources = Arc::new(SourceMap::default());
     let vault = Arc::new(Vault::default());
@@ -326,4 +326,19 @@ fn secrets_of_others_stay_here() {
     let part = |host: &str| some.site.host_play(&spec, host, &spec.hosts, &Map::new()).unwrap().secrets;
     assert_eq!(part("web2"), ["hunter22"]);
     assert!(part("web1").is_empty());
+}
+
+#[test]
+fn every_play_on_a_host_says_how_it_is_reached() {
+    let test = test(
+        "- hosts: manager\n  remote_user: nobody\n  port: 1\n  tasks: []\n\
+         - hosts: [web, '!web2']\n  port: '{{ 2000 + 222 }}'\n  tasks: []\n\
+         - hosts: all\n  remote_user: admin\n  port: 22\n  tasks: []\n",
+    );
+    let reached = |host: &str| test.site.target(host).map(|target| (target.port, target.user)).unwrap();
+    assert_eq!(reached("web1"), (Some(2222), Some("admin".into())));
+    assert_eq!(reached("web2"), (Some(22), Some("admin".into())));
+    // Facts that variables of the inventory mention are gathered, too.
+    let mentions = test.site.plays[1].play.gather.mentions.clone().unwrap();
+    assert!(mentions.contains(&"ansible_domain".to_owned()), "{mentions:?}");
 }

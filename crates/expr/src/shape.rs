@@ -30,7 +30,7 @@ pub type Pieces = Vec<Piece>;
 /// One `lookup(...)`, `query(...)` or `q(...)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookupCall {
-    /// The call as written: an expression.
+    /// The call as written: an expression, or a text with a template where that makes a difference.
     pub source: String,
     /// What its name may be.
     pub names: Vec<Pieces>,
@@ -74,8 +74,11 @@ pub fn lookups(text: &str) -> Vec<LookupCall> {
             if found.len() >= CALLS || !after.trim_start().starts_with('(') {
                 continue;
             }
-            if let Some(call) = balanced(rest).and_then(call) {
-                found.push(call);
+            let Some(written) = balanced(rest) else { continue };
+            found.extend(call(written));
+            // In a text of a playbook backslashes stand for themselves.
+            if written.contains('\\') {
+                found.extend(call(&format!("{{{{ {written} }}}}")));
             }
         }
     }
@@ -106,7 +109,10 @@ fn balanced(text: &str) -> Option<&str> {
 }
 
 fn call(source: &str) -> Option<LookupCall> {
-    let template = parse_expression(source).ok()?;
+    let template = match is_template(source) {
+        true => parse_template(source, &TemplateOptions::text()).ok()?,
+        false => parse_expression(source).ok()?,
+    };
     let Some(Stmt::Emit(Expr { kind: Kind::Call(_, args), .. })) = template.body.first() else { return None };
     let CallArgs { pos, kw, star, star_star } = args;
     let (name, terms) = pos.split_first()?;
@@ -231,6 +237,10 @@ mod tests {
         assert_eq!(nested.len(), 2);
         assert_eq!(nested[0].terms, [[Piece::Unknown, text("/y")]]);
         assert!(lookups("lookup lookup( lookup('x'").is_empty());
+        // As an expression reads it, and as a text of a playbook does.
+        let both = lookups(r"{{ lookup('pipe', 'printf a\\b') }}");
+        let terms: Vec<_> = both.iter().map(|call| call.terms.clone()).collect();
+        assert_eq!(terms, [[[text(r"printf a\b")]], [[text(r"printf a\\b")]]]);
         assert_eq!(lookups("q('first_found', {'files': ['a', b], 'paths': p})")[0].terms.len(), 3);
     }
 }

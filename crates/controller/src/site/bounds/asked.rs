@@ -83,7 +83,12 @@ impl View<'_> {
             }
             *named = true;
             let trusted = trusted();
-            let made = trusted.asks(|engine, scope| drop(engine.eval(&call.source, scope)));
+            let made = trusted.asks(|engine, scope| {
+                drop(match debark_expr::is_template(&call.source) {
+                    true => engine.render_str(&call.source, scope),
+                    false => engine.eval(&call.source, scope),
+                })
+            });
             if made.iter().any(|made| (made.0.as_str(), made.1.as_slice(), &made.2) == (name, args, kwargs)) {
                 return true;
             }

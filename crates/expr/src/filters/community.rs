@@ -53,6 +53,7 @@ fn lists_mergeby(ctx: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
     let mut merged: Vec<(Value, Value)> = Vec::new();
     for item in lists.iter().filter_map(Value::as_list).flatten() {
         let Some(key) = ops::as_map(item)?.get(&*index) else { continue };
+        ctx.burn(merged.len())?;
         let place = merged.iter().position(|(known, _)| ops::equal(known, key).unwrap_or(false));
         match place.and_then(|place| merged.get_mut(place)) {
             Some((_, known)) => {

@@ -249,7 +249,8 @@ fn place(inner: Net, around: &str) -> Res<V> {
         return Err(Error::call(format!("does not find {} in {}", inner.cidr(), outer.cidr())));
     }
     let offset = inner.ip - outer.all().0;
-    Ok(V::from((offset.checked_shr(inner.width() - inner.prefix).unwrap_or(0) + 1).to_string()))
+    let before = offset.checked_shr(inner.width() - inner.prefix).unwrap_or(0);
+    Ok(V::from(before.saturating_add(1).to_string()))
 }
 
 fn ipmath(_: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
@@ -401,5 +402,18 @@ mod tests {
         assert!(rendered("{{ '1.2.3.4' | ipaddr('nope') }}").unwrap_err().contains("nope"));
         assert!(rendered("{{ '255.255.255.255' | ipmath(1) }}").is_err());
         assert!(rendered("{{ '::/0' | usable_range }}").is_err());
+        // At the end of all addresses nothing overflows.
+        let last = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        for filter in [
+            "ipsubnet('::/0')",
+            "ipaddr('next_usable')",
+            "slaac('c2:31:b3:83:bf:2b')",
+            "ipaddr('size')",
+            "nthhost(1)",
+        ] {
+            for text in [last.to_owned(), format!("{last}/0"), format!("{last}/127")] {
+                let _ = rendered(&format!("{{{{ '{text}' | {filter} }}}}"));
+            }
+        }
     }
 }

@@ -67,7 +67,8 @@ fn slaac(_: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
     let mac = args.text(0, "query")?.and_then(|mac| parse(&mac));
     let (Some(net), Some(mac)) = (net, mac) else { return Ok(V::from(false)) };
     let id = (u128::from(mac >> 24) << 40 | 0xff_fe00_0000 | u128::from(mac & 0xff_ffff)) ^ (1 << 57);
-    Ok(V::from(Net { ip: net.all().0 + id, ..net }.address()))
+    let ip = net.all().0.checked_add(id);
+    Ok(ip.map_or(V::from(false), |ip| V::from(Net { ip, ..net }.address())))
 }
 
 #[cfg(test)]

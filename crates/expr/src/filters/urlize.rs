@@ -56,11 +56,10 @@ fn urlize(ctx: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
             let mut missing = middle.matches(open).count().saturating_sub(middle.matches(close).count());
             missing =
                 if missing > 0 { middle.matches(open).count().min(tail.matches(close).count()) } else { 0 };
-            for _ in 0..missing {
-                if let Some(at) = tail.find(close) {
-                    let rest = tail.split_off(at + close.len());
-                    middle.push_str(&std::mem::replace(&mut tail, rest));
-                }
+            let last = missing.checked_sub(1).and_then(|nth| tail.match_indices(close).nth(nth));
+            if let Some(end) = last.map(|(at, _)| at + close.len()) {
+                let rest = tail.split_off(end);
+                middle.push_str(&std::mem::replace(&mut tail, rest));
             }
         }
         let linked = if matches(&IS_WEB, WEB, &middle) {

@@ -327,5 +327,7 @@ mod tests {
         }
         assert!(ask(&"(".repeat(500)).contains("too deeply"));
         assert!(ask(&"!".repeat(500)).contains("too deeply"));
+        assert!(ask(&format!("a{}", ".a".repeat(100_000))).contains("too long"));
+        assert!(ask(&format!("a{}", "[]".repeat(100_000))).contains("too long"));
     }
 }

@@ -56,6 +56,7 @@ pub(super) struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    levels: usize,
 }
 
 pub(super) fn wrong(what: &str) -> Error {
@@ -118,7 +119,7 @@ impl Parser {
             tokens.push(token);
             rest = rest.get(length..).unwrap_or_default().trim_start();
         }
-        Ok(Self { tokens, at: 0, depth: 0 })
+        Ok(Self { tokens, at: 0, depth: 0, levels: 0 })
     }
 
     pub(super) fn whole(mut self) -> Res<Node> {
@@ -179,6 +180,11 @@ impl Parser {
         self.depth += 1;
         let mut left = self.first()?;
         while above < self.power() {
+            // Each of these is a level of what is evaluated.
+            self.levels += 1;
+            if self.levels > 4 * DEEPEST {
+                return Err(wrong("it is too long"));
+            }
             left = self.more(left)?;
         }
         self.depth -= 1;

@@ -8,7 +8,8 @@ use debark_wire as wire;
 
 use super::action::Action;
 use super::context::{Ctx, Scope};
-use super::role::{RoleRef, handler_names};
+use super::role::handler_names;
+use super::role_ref::RoleRef;
 use super::spec::arg;
 use super::syntax;
 use crate::diagnostic::{Diagnostic, Severity};

@@ -16,6 +16,7 @@ mod mentions;
 mod play;
 mod prefetch;
 mod role;
+mod role_ref;
 mod runtime;
 mod spec;
 mod start;

@@ -8,11 +8,12 @@ use debark_wire as wire;
 
 use super::context::{Ctx, Scope};
 use super::keyword::shared;
+use super::role_ref::{DEFAULTS, HANDLERS, RoleRef, TASKS, VARS};
 use super::{files, syntax};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::keywords::{self, on};
 use crate::source::Span;
-use crate::yaml::{Key, Node};
+use crate::yaml::Node;
 
 /// Roles within roles; more is a mistake.
 const MAX_DEPTH: usize = 64;
@@ -22,120 +23,6 @@ const MAX_DEPTH: usize = 64;
 pub(super) struct Ran {
     conditional: bool,
     once: u32,
-}
-
-/// A use of a role.
-#[derive(Debug, Clone)]
-pub(super) struct RoleRef {
-    pub name: String,
-    pub span: Span,
-    /// Parameters: `vars` and what is no keyword.
-    pub params: Map,
-    /// `vars` given where it is used.
-    pub inline: Map,
-    /// `tasks_from`, `vars_from`, `defaults_from`, `handlers_from`.
-    from: [Option<String>; 4],
-    /// `allow_duplicates` where the role is used.
-    allow_duplicates: Option<bool>,
-    /// Whether argument specs are checked.
-    validate: bool,
-    /// `public`.
-    public: bool,
-    /// Whether it is imported or included, rather than listed.
-    pub from_imports: bool,
-}
-
-const TASKS: usize = 0;
-const VARS: usize = 1;
-const DEFAULTS: usize = 2;
-const HANDLERS: usize = 3;
-
-impl RoleRef {
-    pub fn new(name: String, span: Span) -> Self {
-        Self {
-            name,
-            span,
-            params: Map::new(),
-            inline: Map::new(),
-            from: [const { None }; 4],
-            allow_duplicates: None,
-            validate: true,
-            public: true,
-            from_imports: false,
-        }
-    }
-
-    /// Whether later tasks see its variables.
-    pub fn set_public(&mut self, public: bool) {
-        self.public = public;
-    }
-
-    /// Reads the options of `import_role` and `include_role`.
-    pub fn read_options(&mut self, ctx: &mut Ctx<'_>, args: &[(Key, Node)], scope: &Scope) {
-        for (key, node) in args {
-            let value = node.to_value();
-            self.option(&key.name, &value, |text| syntax::render_static(text, &scope.vars)).unwrap_or_else(
-                |why| {
-                    ctx.error(node.span, format!("`{}` {why}", key.name));
-                },
-            );
-        }
-        self.from_imports = true;
-        self.allow_duplicates.get_or_insert(true);
-    }
-
-    /// Takes one option.
-    pub fn option(
-        &mut self,
-        name: &str,
-        value: &Value,
-        render: impl Fn(&str) -> Option<String>,
-    ) -> Result<(), String> {
-        let flag = |value: &Value, default: bool| match value {
-            Value::Str(text) if syntax::is_template(text) => Ok(default),
-            Value::Null => Ok(default),
-            other => other.to_bool().map_err(|why| why.to_string()),
-        };
-        let index = match name {
-            "tasks_from" => TASKS,
-            "vars_from" => VARS,
-            "defaults_from" => DEFAULTS,
-            "handlers_from" => HANDLERS,
-            "allow_duplicates" => {
-                self.allow_duplicates = Some(flag(value, true)?);
-                return Ok(());
-            }
-            "rolespec_validate" => {
-                self.validate = flag(value, true)?;
-                return Ok(());
-            }
-            "public" => {
-                self.public = flag(value, true)?;
-                return Ok(());
-            }
-            _ => return Ok(()),
-        };
-        if value.is_null() {
-            return Ok(());
-        }
-        let text = value.to_text().map_err(|why| why.to_string())?;
-        if let Some(slot) = self.from.get_mut(index) {
-            *slot = Some(render(&text).ok_or_else(|| format!("`{text}` is not known before the run"))?);
-        }
-        Ok(())
-    }
-
-    /// All that is given where it is used.
-    fn given(&self) -> Map {
-        let mut given = self.inline.clone();
-        given.extend(self.params.iter().map(|(name, value)| (name.clone(), value.clone())));
-        given
-    }
-
-    /// The same for equal uses.
-    pub fn identity(&self) -> String {
-        format!("{}|{:?}|{}", self.name, self.from, Value::from(self.given()))
-    }
 }
 
 impl Ctx<'_> {

@@ -9,7 +9,7 @@ use wire::{Included, Next, Place, Tree};
 
 use super::Compiler;
 use super::context::{Ctx, Scope};
-use super::role::RoleRef;
+use super::role_ref::RoleRef;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 

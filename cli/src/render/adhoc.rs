@@ -178,6 +178,7 @@ mod tests {
             handler: false,
             delegated: None,
             no_log: false,
+            fatal: false,
         }
     }
 

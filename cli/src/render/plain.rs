@@ -244,6 +244,11 @@ impl Plain {
             Event::Included { what, .. } if self.verbosity > 1 => {
                 self.aside(format_args!("{host}: included: {}", visible(what)));
             }
+            Event::Forgiven => {
+                self.aside(format_args!(
+                    "hosts that failed take part in later plays again (clear_host_errors)"
+                ));
+            }
             Event::Stats { .. }
             | Event::Started { .. }
             | Event::Notified { .. }

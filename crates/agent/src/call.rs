@@ -2,7 +2,7 @@
 //! background.
 
 use debark_expr::Scope;
-use debark_value::{Map, Value};
+use debark_value::{Map, Value, map};
 use debark_wire::{Answer, Become, Invocation, Outcome, Request};
 
 use crate::actions;
@@ -58,7 +58,11 @@ impl Running<'_> {
             if actions::takes_raw(&task.action, name) {
                 args.insert(name.clone(), value.clone());
             } else {
-                args.insert(name.clone(), render(name, value)?);
+                let shown = match task.action == "set_fact" && debark_expr::is_template(name) {
+                    true => render("name", &Value::from(&**name))?.to_string().into(),
+                    false => name.clone(),
+                };
+                args.insert(shown, render(name, value)?);
             }
         }
         args.retain(|_, value| !matches!(value, Value::Omit));
@@ -214,10 +218,19 @@ impl Running<'_> {
             }
             None => self.here(doing.task.id, &invocation, scope),
         };
-        let outcome = match outcome {
+        let mut outcome = match outcome {
             Ok(outcome) => outcome,
             Err(why) => failed(why, None, Map::new()),
         };
+        if outcome.unknown.is_some() && !self.check() {
+            // A task's own check mode in a run that is none: nothing will ever be known of it but that it was left out.
+            outcome.unknown = None;
+            let left_out = map! {
+                "skipped" => true, "rc" => 0, "stdout" => "", "stderr" => "",
+                "msg" => "Command would have run if not in check mode",
+            };
+            outcome.result.extend(left_out);
+        }
         // What fails only because check mode left out what comes before it (a service of a package that would be
         // installed) is not known to fail.
         if outcome.failed && check && self.predicted.get() {
@@ -249,7 +262,7 @@ impl Running<'_> {
         let facts_are_theirs =
             self.flag(&doing.keywords.delegate_facts, "delegate_facts", scope)?.unwrap_or(false);
         if facts_are_theirs && let Some(facts) = outcome.result.get("ansible_facts").and_then(Value::as_map) {
-            self.on.link.request(Request::SetFacts { task, host, facts: facts.clone() })?;
+            self.on.link.request(Request::SetFacts { task, host, facts: facts.clone(), set: false })?;
         }
         Ok(*outcome)
     }
@@ -263,7 +276,8 @@ impl Running<'_> {
                 let mut workers = self.on.workers.borrow_mut();
                 let outcome =
                     workers.get(become_, password.as_deref())?.run(invocation, &self.on.remote, &gate);
-                if outcome.is_err() {
+                let killed = |outcome: &Outcome| outcome.result.contains_key("timedout");
+                if outcome.as_ref().map_or(true, killed) {
                     workers.discard(become_);
                 }
                 let outcome = outcome?;
@@ -286,19 +300,43 @@ impl Running<'_> {
         Ok(outcome)
     }
 
+    /// The host that gets a task's facts, if it is another one (`delegate_facts`).
+    ///
+    /// # Errors
+    /// A keyword cannot be rendered.
+    pub fn facts_go_to(&self, doing: &Doing, scope: &Scope) -> Result<Option<String>, String> {
+        let Some(host) = &doing.keywords.delegate_to else { return Ok(None) };
+        if !self.flag(&doing.keywords.delegate_facts, "delegate_facts", scope)?.unwrap_or(false) {
+            return Ok(None);
+        }
+        let host = self.on.engine.render_value(host, scope).map_err(|e| format!("`delegate_to`: {e}"))?;
+        Ok(Some(host.to_string()).filter(|host| *host != self.play.borrow().host.host))
+    }
+
     /// Waits until every other host of the batch has passed the tasks before this one.
     ///
     /// # Errors
     /// The run is to stop, or the connection is gone.
     pub fn gate(&self, task: u32) -> Result<(), String> {
-        let request = {
-            let play = self.play.borrow();
-            if play.play.free || play.host.batch.len() <= 1 {
-                return Ok(());
-            }
-            Request::Barrier { play: play.play.index, task }
-        };
-        self.on.link.request(request).map(drop)
+        match self.pass(task)? {
+            Answer::Fail => Err("another host failed, and this one has to fail with it".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`Running::gate`]; the answer may be [`Answer::Fail`].
+    ///
+    /// # Errors
+    /// The run is to stop, or the connection is gone.
+    pub fn pass(&self, task: u32) -> Result<Answer, String> {
+        self.barrier(task).map_or(Ok(Answer::Done), |request| self.on.link.request(request))
+    }
+
+    /// What to ask before a task of hosts that go in step.
+    pub fn barrier(&self, task: u32) -> Option<Request> {
+        let play = self.play.borrow();
+        let alone = play.play.free || play.host.batch.len() <= 1;
+        (!alone).then_some(Request::Barrier { play: play.play.index, task })
     }
 
     /// Facts that a module returns become variables.

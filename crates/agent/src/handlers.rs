@@ -16,6 +16,8 @@ const ROUNDS: usize = 100;
 #[derive(Default)]
 pub struct Handlers {
     all: Vec<Handler>,
+    /// What was notified and not run yet. Whom it means is decided when handlers run: an include may bring more.
+    topics: Vec<String>,
     /// Names the play in the host's record.
     pub key: String,
     /// What an earlier run left. It waits until the play's own tasks have run: before, variables that a handler
@@ -26,27 +28,33 @@ pub struct Handlers {
 struct Handler {
     node: Rc<Node>,
     role: Option<u32>,
+    /// Which list it stands in: of two with a name the list loaded last wins, and in it the first one.
+    list: usize,
     notified: bool,
 }
 
 impl Handlers {
     /// The handlers of a play.
     pub fn new(nodes: Vec<Node>, key: String) -> Self {
-        let mut handlers = Self { all: Vec::new(), key, left: Vec::new() };
+        let mut handlers = Self { key, ..Self::default() };
         handlers.extend(nodes);
         handlers
     }
 
     /// Adds handlers of a dynamic include. Blocks are taken apart: each task in them is a handler of its own.
     pub fn extend(&mut self, nodes: Vec<Node>) {
+        let mut list = self.all.last().map_or(0, |last| last.list + 1);
+        let mut before = None;
         for node in nodes {
             let role = match &node {
                 Node::Task(task) => task.role,
                 Node::Block(block) => block.role,
             };
+            list += usize::from(before.replace(role).is_some_and(|before| before != role));
             self.all.extend(apart(node).into_iter().map(|node| Handler {
                 node: Rc::new(node),
                 role,
+                list,
                 notified: false,
             }));
         }
@@ -56,7 +64,7 @@ impl Handlers {
     pub fn notified(&self) -> Vec<String> {
         let mut all: Vec<String> =
             self.all.iter().filter(|h| h.notified).flat_map(|h| names(&h.node)).collect();
-        for name in &self.left {
+        for name in self.left.iter().chain(&self.topics) {
             if !all.contains(name) {
                 all.push(name.clone());
             }
@@ -69,31 +77,45 @@ impl Handlers {
         self.left = journal.pending_of(&self.key);
     }
 
-    /// Marks the handlers that go by these names.
-    pub fn mark_all(&mut self, names: &[String], running: &Running) {
+    /// Notifies by these names.
+    pub fn mark_all(&mut self, names: &[String]) {
         for name in names {
-            self.mark(name, running);
+            if !self.topics.contains(name) {
+                self.topics.push(name.clone());
+            }
         }
     }
 
-    /// Marks the handlers that go by a name: listeners, or the last one defined with it. Says if there are any.
+    /// Marks the handlers that go by a name: one that is called so, and of those that listen to it one of each name
+    /// (ansible-core's `search_handlers_by_notification`). Says if there are any.
     fn mark(&mut self, name: &str, running: &Running) -> bool {
-        let mut found = false;
-        let mut by_name = None;
-        for (index, handler) in self.all.iter_mut().enumerate() {
-            let listens =
-                tasks(&handler.node).into_iter().any(|task| task.listen.iter().any(|topic| topic == name));
-            if listens {
+        let found = self.meant(name, running);
+        for index in &found {
+            if let Some(handler) = self.all.get_mut(*index) {
                 handler.notified = true;
-                found = true;
-            }
-            if names(&handler.node).iter().any(|own| is_called(own, handler.role, name, running)) {
-                by_name = Some(index);
             }
         }
-        if let Some(handler) = by_name.and_then(|index| self.all.get_mut(index)) {
-            handler.notified = true;
-            found = true;
+        !found.is_empty()
+    }
+
+    fn meant(&self, name: &str, running: &Running) -> Vec<usize> {
+        let mut order: Vec<(usize, &Handler)> = self.all.iter().enumerate().collect();
+        order.sort_by_key(|(_, handler)| std::cmp::Reverse(handler.list));
+        let called = |handler: &Handler| {
+            names(&handler.node).iter().any(|own| is_called(own, handler.role, name, running))
+        };
+        let by_name = order.iter().find(|(_, handler)| called(handler)).map(|(index, _)| *index);
+        let mut found: Vec<usize> = by_name.into_iter().collect();
+        let mut seen = Vec::new();
+        for (index, handler) in order {
+            if !tasks(&handler.node).into_iter().any(|task| task.listen.iter().any(|topic| topic == name)) {
+                continue;
+            }
+            let own = names(&handler.node);
+            if own.is_empty() || !seen.contains(&own) {
+                found.push(index);
+                seen.push(own);
+            }
         }
         found
     }
@@ -154,8 +176,10 @@ impl Running<'_> {
         let mut handlers = self.handlers.borrow_mut();
         let mut missing = None;
         for name in &names {
-            if !handlers.mark(name, self) {
+            if handlers.meant(name, self).is_empty() {
                 missing = Some(name.clone());
+            } else {
+                handlers.mark_all(std::slice::from_ref(name));
             }
         }
         if !self.check() {
@@ -190,10 +214,15 @@ impl Running<'_> {
         }
     }
 
-    /// Runs what is notified. One that fails stays notified, and so does what comes after it.
-    pub fn flush_handlers(&self, context: &Rc<Context>) -> Flow {
+    /// Runs what is notified. One that fails stays notified, and so does what comes after it. What a handler notifies
+    /// that stands before it waits for the next time; the last time runs all.
+    pub fn flush_handlers(&self, context: &Rc<Context>, last: bool) -> Flow {
         let context = Rc::new(Context { handler: true, ..(**context).clone() });
         for _ in 0..ROUNDS {
+            let topics = std::mem::take(&mut self.handlers.borrow_mut().topics);
+            for topic in &topics {
+                self.handlers.borrow_mut().mark(topic, self);
+            }
             let count = self.handlers.borrow().all.len();
             let mut ran = false;
             for index in 0..count {
@@ -224,7 +253,7 @@ impl Running<'_> {
                     return flow;
                 }
             }
-            if !ran {
+            if !ran || !last {
                 return Flow::Next;
             }
         }

@@ -52,6 +52,7 @@ pub struct Link {
     muted: AtomicBool,
     current: Mutex<Option<Current>>,
     magic: Mutex<Map>,
+    given: Mutex<Vec<(Map, bool)>>,
     busy: Mutex<usize>,
     idle: Condvar,
 }
@@ -65,6 +66,11 @@ impl Link {
     /// Variables that the controller has changed since the last call.
     pub fn magic(&self) -> Map {
         std::mem::take(&mut *lock(&self.magic))
+    }
+
+    /// Variables that other hosts have set for this one since the last call, and whether as `set_fact` does.
+    pub fn given(&self) -> Vec<(Map, bool)> {
+        std::mem::take(&mut *lock(&self.given))
     }
 
     /// Starts reading and ticking; jobs arrive at the receiver, invocations for other hosts at `invoke`.
@@ -83,6 +89,7 @@ impl Link {
             stop: Mutex::default(),
             muted: AtomicBool::new(false),
             magic: Mutex::default(),
+            given: Mutex::default(),
             current: Mutex::default(),
             busy: Mutex::new(0),
             idle: Condvar::new(),
@@ -115,6 +122,7 @@ impl Link {
                 Ok(ToAgent::Play { shared, host }) => drop(jobs.send(Job::Play { shared, host })),
                 Ok(ToAgent::Answer { id, answer }) => self.answered(id, answer),
                 Ok(ToAgent::Magic(vars)) => lock(&self.magic).extend(vars),
+                Ok(ToAgent::Facts { facts, set }) => lock(&self.given).push((facts, set)),
                 Ok(ToAgent::Stop { reason }) => *lock(&self.stop) = Some(reason),
                 Ok(ToAgent::Invoke { id, invocation }) => {
                     let (link, invoke) = (self.clone(), invoke.clone());

@@ -10,7 +10,7 @@ use debark_expr::{Engine, Scope};
 use debark_modules::Host;
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
-use debark_wire::{Block, Cost, Event, FromAgent, HostPlay, Node, Play, PlayEnd, Task};
+use debark_wire::{Answer, Block, Cost, Event, FromAgent, HostPlay, Node, Play, PlayEnd, Task};
 
 use crate::context::Context;
 use crate::handlers::Handlers;
@@ -81,8 +81,6 @@ pub struct Running<'a> {
     pub ran: Cell<u64>,
     /// How far it is.
     pub progress: RefCell<Progress>,
-    /// Whether a task failed that says `any_errors_fatal`.
-    pub fatal: Cell<bool>,
     /// Whether it was told that handlers cannot be remembered.
     pub forgetful: Cell<bool>,
     once_ran: RefCell<HashSet<u32>>,
@@ -171,7 +169,6 @@ impl Interpreter {
             stale: Cell::new(false),
             ran: Cell::new(0),
             progress: RefCell::new(progress),
-            fatal: Cell::new(false),
             forgetful: Cell::new(false),
             once_ran: RefCell::default(),
             predicted: Cell::new(false),
@@ -211,6 +208,15 @@ fn announced_units(node: &Node, units: &mut Vec<String>) {
             units.extend(names.filter_map(Value::as_str).map(str::to_owned));
         }
         Node::Task(_) => {}
+    }
+}
+
+fn first_task(node: &Node) -> Option<u32> {
+    match node {
+        Node::Task(task) => Some(task.id),
+        Node::Block(block) => {
+            block.block.iter().chain(&block.rescue).chain(&block.always).find_map(first_task)
+        }
     }
 }
 
@@ -262,7 +268,7 @@ impl Running<'_> {
         }
         if matches!(flow, Flow::Next | Flow::EndRole) || flow == Flow::Failed && force_handlers {
             self.resume_handlers();
-            let flushed = self.flush_handlers(context);
+            let flushed = self.flush_handlers(context, true);
             if flow != Flow::Failed {
                 flow = flushed;
             }
@@ -274,7 +280,7 @@ impl Running<'_> {
         let pending_handlers = if self.check() { Vec::new() } else { pending };
         match flow {
             Flow::Next | Flow::EndRole => PlayEnd::Done,
-            Flow::Failed => PlayEnd::Failed { pending_handlers, fatal: self.fatal.get() },
+            Flow::Failed => PlayEnd::Failed { pending_handlers },
             Flow::EndPlay => PlayEnd::Ended,
             Flow::Stop => PlayEnd::Stopped { pending_handlers },
         }
@@ -311,11 +317,15 @@ impl Running<'_> {
         };
         let before = self.ran.get();
         let mut flow = self.nodes(&block.block, &inner);
+        if flow == Flow::Next && (!block.rescue.is_empty() || !block.always.is_empty()) {
+            flow = self.leave_block(block);
+        }
         if flow == Flow::Failed && !block.rescue.is_empty() {
             self.show_failure();
             flow = self.nodes(&block.rescue, &context);
         }
-        if !block.always.is_empty() && flow != Flow::Stop {
+        // The end of the play or of a role leaves out what is left of it, `always` included.
+        if !block.always.is_empty() && matches!(flow, Flow::Next | Flow::Failed) {
             let after = self.nodes(&block.always, &context);
             // A failure in `always` counts even if the block went well; a good `always` heals nothing.
             if after != Flow::Next {
@@ -327,6 +337,18 @@ impl Running<'_> {
         }
         // The end of a role is the end of the block that the role is.
         if flow == Flow::EndRole && block.role != outer.role { Flow::Next } else { flow }
+    }
+
+    /// Hosts that go in step leave a block together: one that is to fail with another does so while it is in there.
+    fn leave_block(&self, block: &Block) -> Flow {
+        let next = block.rescue.iter().chain(&block.always).find_map(first_task);
+        let lockstep = self.play.borrow().play.lockstep && !self.progress.borrow().repeats();
+        let Some(next) = next.filter(|_| lockstep) else { return Flow::Next };
+        match self.pass(next) {
+            Ok(Answer::Fail) => Flow::Failed,
+            Ok(_) => Flow::Next,
+            Err(_) => Flow::Stop,
+        }
     }
 
     /// Lets `rescue` and `always` see what failed.
@@ -349,7 +371,7 @@ impl Running<'_> {
         step.changes.into_iter().for_each(|change| state.apply(change));
         state.noted();
         drop(state);
-        self.handlers.borrow_mut().mark_all(&step.notified, self);
+        self.handlers.borrow_mut().mark_all(&step.notified);
         if step.failure.is_some() {
             *self.failure.borrow_mut() = step.failure;
         }

@@ -20,16 +20,19 @@ pub struct AgentServices {
     pub origin: Mutex<Origin>,
     /// Other hosts' variables, asked for once per task.
     hosts: Mutex<HashMap<String, Option<Value>>>,
+    /// What to wait for before other hosts' variables are what they would be task by task.
+    behind: Mutex<Option<Request>>,
 }
 
 impl AgentServices {
     /// Services over a link.
     pub fn new(link: Arc<Link>, store: Arc<Store>) -> Self {
-        Self { link, store, origin: Mutex::default(), hosts: Mutex::default() }
+        Self { link, store, origin: Mutex::default(), hosts: Mutex::default(), behind: Mutex::default() }
     }
 
     /// A new task begins: its paths start elsewhere, and other hosts may have moved on.
-    pub fn begin(&self, origin: Origin) {
+    pub fn begin(&self, origin: Origin, behind: Option<Request>) {
+        *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = behind;
         *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = origin;
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -56,6 +59,10 @@ impl Services for AgentServices {
     fn hostvars(&self, host: &str) -> Result<Option<Value>, String> {
         if let Some(known) = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(host) {
             return Ok(known.clone());
+        }
+        let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(barrier) = behind {
+            self.link.request(barrier)?;
         }
         let vars = match self.link.request(Request::HostVars { host: host.into() })? {
             Answer::Value(Value::Null) => None,

@@ -25,7 +25,7 @@ pub enum Change {
 }
 
 /// What lasts over the plays of a run.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HostState {
     /// Facts without the prefix `ansible_`: the variable `ansible_facts`.
     pub facts: Map,
@@ -38,6 +38,18 @@ pub struct HostState {
     /// What happened since it was asked last.
     #[serde(skip)]
     changes: Vec<Change>,
+}
+
+impl Default for HostState {
+    fn default() -> Self {
+        Self {
+            facts: Map::new(),
+            fact_vars: nothing_gathered(),
+            set: Arc::default(),
+            included: Arc::default(),
+            changes: Vec::new(),
+        }
+    }
 }
 
 impl HostState {
@@ -69,7 +81,7 @@ impl HostState {
     pub fn clear_facts(&mut self) {
         self.changes.push(Change::Cleared);
         self.facts.clear();
-        self.fact_vars = Arc::default();
+        self.fact_vars = nothing_gathered();
     }
 
     /// Sets a register or a `set_fact`.
@@ -99,6 +111,11 @@ impl HostState {
             Change::Included(vars) => self.include(vars),
         }
     }
+}
+
+/// `ansible_facts` is there before anything is known.
+fn nothing_gathered() -> Arc<Map> {
+    Arc::new(debark_value::map! { "ansible_facts" => Value::from(Map::new()) })
 }
 
 /// A play as it runs on this host.
@@ -145,8 +162,16 @@ impl PlayState {
                     .collect::<Map>(),
             )
         };
+        let dependencies = self.play.roles.iter().flat_map(|role| &role.dependencies);
+        let names: std::collections::BTreeSet<&str> = dependencies
+            .filter_map(|index| self.role(Some(*index)))
+            .filter(|role| !role.included)
+            .map(|role| role.name.as_str())
+            .collect();
+        let names = Value::list(names);
         self.public_defaults = merged(|role| &role.defaults);
         self.public_vars = merged(|role| &role.vars);
+        Arc::make_mut(&mut self.magic).insert("ansible_dependent_role_names".into(), names);
     }
 
     /// Takes over what the controller has changed among the variables that nothing overrides.
@@ -208,13 +233,15 @@ impl PlayState {
         scope.push(self.extra.clone(), Templated);
         scope.push(self.magic.clone(), Plain);
         if let Some(role) = role {
-            let parents = Value::list(role.parents.iter().map(|name| Value::from(name.as_str())));
-            let magic = debark_value::map! {
+            let mut magic = debark_value::map! {
                 "role_name" => role.name.rsplit('.').next().unwrap_or_default(),
                 "ansible_role_name" => role.name.as_str(),
                 "role_path" => role.path.as_str(),
-                "ansible_parent_role_names" => parents,
             };
+            if !role.parents.is_empty() {
+                let parents = Value::list(role.parents.iter().map(|name| Value::from(name.as_str())));
+                magic.insert("ansible_parent_role_names".into(), parents);
+            }
             scope.push(Arc::new(magic), Plain);
         }
         scope

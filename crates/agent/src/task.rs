@@ -114,10 +114,22 @@ impl Running<'_> {
             return flow;
         }
         let keywords = merge(&context.keywords, &task.keywords);
-        if self.play.borrow().play.lockstep && !self.repeats() && self.gate(task.id).is_err() {
-            return Flow::Stop;
+        let lockstep = self.play.borrow().play.lockstep && !self.repeats();
+        if lockstep {
+            match self.pass(task.id) {
+                Ok(Answer::Fail) => return self.passed_over(task, Flow::Failed),
+                Ok(_) => {}
+                Err(_) => return Flow::Stop,
+            }
         }
         self.play.borrow_mut().take_magic(self.on.link.magic());
+        for (facts, set) in self.on.link.given() {
+            let mut state = self.on.state.borrow_mut();
+            match set {
+                true => facts.into_iter().for_each(|(name, value)| state.set(&name, value)),
+                false => state.returned(facts),
+            }
+        }
         self.begin(task, context);
         let scope = self.scope(context, task);
         let shown = if task.name.is_empty() { &task.action } else { &task.name };
@@ -144,8 +156,8 @@ impl Running<'_> {
         match self.once(&doing, &scope) {
             Ok(true) => {}
             Ok(false) => return self.passed_over(task, Flow::Next),
-            Err(Flow::Failed) => return self.passed_over(task, Flow::Failed),
-            Err(flow) => return flow,
+            Err(Flow::Stop) => return Flow::Stop,
+            Err(flow) => return self.passed_over(task, flow),
         }
         let done = match &task.looping {
             None => self.attempts(&doing, &scope),
@@ -159,7 +171,8 @@ impl Running<'_> {
         let role = task.role.or(context.role);
         let role_path = self.play.borrow().role(role).map(|role| role.path.clone());
         let origin = Origin { role, role_path, task_dir: context.task_dir.clone() };
-        self.on.services.begin(origin.clone());
+        let behind = self.barrier(task.id).filter(|_| !self.repeats());
+        self.on.services.begin(origin.clone(), behind);
         *self.on.remote.origin.borrow_mut() = origin;
     }
 
@@ -248,6 +261,12 @@ impl Running<'_> {
         }
         match self.on.link.request(Request::RunOnce { task: doing.task.id }) {
             Ok(Answer::Ran { result, failed }) => {
+                if doing.task.action == "meta" {
+                    let skipped = result.get("skipped").is_some();
+                    let word = doing.task.args.get("free_form").and_then(Value::as_str).unwrap_or_default();
+                    let flow = if skipped { None } else { crate::actions::for_all(self, word) };
+                    return flow.map_or(Ok(false), Err);
+                }
                 if let Some(name) = &doing.task.register {
                     self.on.state.borrow_mut().set(name, result.clone());
                 }
@@ -448,7 +467,17 @@ impl Running<'_> {
             self.share(|| map! { name.as_str() => register.clone() });
         }
         if done.status == Status::Failed || done.status == Status::Unreachable {
-            let about = map! { "name" => doing.name.as_str(), "action" => task.action.as_str() };
+            let unnamed = task.name.is_empty();
+            let mut about = map! {
+                "name" => if unnamed { "" } else { doing.name.as_str() },
+                "action" => task.action.as_str(),
+                "args" => Value::from(task.args.clone()),
+                "register" => task.register.as_deref().map_or(Value::Null, Value::from),
+                "loop" => task.looping.as_ref().map_or(Value::Null, |looping| looping.items.clone()),
+            };
+            if let Some(host) = &doing.keywords.delegate_to {
+                about.insert("delegate_to".into(), host.clone());
+            }
             *self.failure.borrow_mut() = Some((Value::from(about), register.clone()));
         }
         let ignore_unreachable = || {
@@ -464,11 +493,6 @@ impl Running<'_> {
             _ => {}
         }
         let failed = matches!(done.status, Status::Failed | Status::Rescued | Status::Unreachable);
-        if done.status == Status::Failed
-            && let Ok(Some(true)) = self.flag(&doing.keywords.any_errors_fatal, "any_errors_fatal", scope)
-        {
-            self.fatal.set(true);
-        }
         if self.is_once(doing, scope) {
             // An include is well even if a task in it failed, but the other hosts must not go on.
             let failed = failed || done.flow == Flow::Failed;
@@ -484,7 +508,9 @@ impl Running<'_> {
         self.ran.set(self.ran.get() + u64::from(ran));
         // What steers the play is no task of the user's, unless it fails.
         if task.action != "meta" || failed {
-            let result = self.report(doing, &done, None, doing.started.elapsed());
+            let mut result = self.report(doing, &done, None, doing.started.elapsed());
+            let fatal = || self.flag(&doing.keywords.any_errors_fatal, "any_errors_fatal", scope);
+            result.fatal = failed && !self.play.borrow().play.free && fatal() == Ok(Some(true));
             self.on.link.event(Event::Task(Box::new(result)));
         }
         let flow = if failed { Flow::Failed } else { done.flow };
@@ -514,7 +540,12 @@ impl Running<'_> {
 
     /// `run_once`, or an action that by its nature happens once for all hosts.
     fn wants_once(&self, doing: &Doing, scope: &Scope) -> bool {
+        let said = || {
+            let word = doing.task.args.get("free_form").and_then(Value::as_str);
+            matches!(word, Some("clear_facts" | "clear_host_errors" | "end_batch" | "end_play"))
+        };
         matches!(doing.task.action.as_str(), "add_host" | "pause")
+            || doing.task.action == "meta" && said()
             || self.flag(&doing.keywords.run_once, "run_once", scope).ok().flatten().unwrap_or(false)
     }
 
@@ -600,6 +631,7 @@ impl Running<'_> {
             handler: doing.context.handler,
             delegated: None,
             no_log: hidden,
+            fatal: false,
         }
     }
 

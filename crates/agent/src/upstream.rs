@@ -106,6 +106,7 @@ impl Remote {
 fn kind(answer: &Answer) -> &'static str {
     match answer {
         Answer::Done => "done",
+        Answer::Fail => "that it is to fail",
         Answer::Tree(_) => "a file",
         Answer::Content { .. } => "content",
         Answer::Value(_) => "a value",

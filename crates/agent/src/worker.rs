@@ -11,8 +11,10 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use debark_modules::upstream::Upstream;
+use debark_value::map;
 use debark_wire::{Answer, Become, FromAgent, Invocation, Outcome, PART, Request, ToAgent};
 
+use crate::invoke::failed;
 use crate::upstream::Remote;
 
 /// How long `sudo` may take until the worker speaks.
@@ -183,7 +185,9 @@ impl Worker {
                 {
                     if Instant::now() > deadline {
                         self.kill();
-                        return Err(format!("timed out after {} s", invocation.timeout.unwrap_or_default()));
+                        let period = invocation.timeout.unwrap_or_default();
+                        let timedout = map! { "timedout" => map! { "period" => period as i64 } };
+                        return Ok(failed(format!("timed out after {period} s"), None, timedout));
                     }
                 }
             }

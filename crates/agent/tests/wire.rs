@@ -212,7 +212,7 @@ fn a_handler_outlives_a_failed_run() {
     };
     let mut agent = Agent::start("handlers");
     let ran = agent.run(&failing, host());
-    assert_eq!(ran.end, PlayEnd::Failed { pending_handlers: vec!["restart".into()], fatal: false });
+    assert_eq!(ran.end, PlayEnd::Failed { pending_handlers: vec!["restart".into()] });
     let home = agent.end();
 
     let calm = Play { handlers: vec![node(handler)], ..play(vec![node(task(1, "debug", map! {}))]) };

@@ -5,62 +5,56 @@
 //! Positions are totally ordered and a host that waits counts as having come as far as where it waits: of all that
 //! wait the one furthest behind is always let through, so nobody waits for ever.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 /// Progress of a batch within one play.
 #[derive(Debug, Default)]
 pub(crate) struct Barriers {
-    /// Ids of tasks that all hosts share in the same order: not handlers, not what was included on one host.
-    shared: BTreeSet<u32>,
-    /// Per host: all shared tasks below this are behind it.
+    /// Where the tasks stand that all hosts share, by id: not handlers, not what was included on one host.
+    places: HashMap<u32, u32>,
+    /// Per host: all shared tasks before this place are behind it.
     passed: HashMap<String, u32>,
     /// Host, request and position.
     waiting: Vec<(String, u32, u32)>,
-    /// Nobody is let through to what comes after this position.
-    hold: Option<u32>,
 }
 
 impl Barriers {
-    /// A batch at its start.
-    pub(crate) fn new(hosts: &[String], shared: BTreeSet<u32>) -> Self {
+    /// A batch at its start, with the ids of the tasks that all hosts share, in order.
+    pub(crate) fn new(hosts: &[String], tasks: &[u32]) -> Self {
         let passed = hosts.iter().map(|host| (host.clone(), 0)).collect();
-        Self { shared, passed, waiting: Vec::new(), hold: None }
+        Self { places: tasks.iter().copied().zip(0..).collect(), passed, waiting: Vec::new() }
     }
 
     /// A host asks; [`Barriers::released`] tells when it may go on.
     pub(crate) fn wait(&mut self, host: &str, request: u32, task: u32) {
-        let behind = self.passed.get(host).copied().unwrap_or(0);
-        // A handler's or an included task's place is where the host is in the tasks that all share.
-        let position = if self.shared.contains(&task) { task } else { behind };
+        let position = self.position(host, task);
         if let Some(passed) = self.passed.get_mut(host) {
-            *passed = behind.max(position);
+            *passed = (*passed).max(position);
         }
         self.waiting.push((host.to_owned(), request, position));
     }
 
     /// A host has come to a task, and so all before it are behind it, even those of which it reported nothing.
     pub(crate) fn reached(&mut self, host: &str, task: u32) {
-        if self.shared.contains(&task)
-            && let Some(passed) = self.passed.get_mut(host)
-        {
-            *passed = (*passed).max(task);
+        if let (Some(place), Some(passed)) = (self.places.get(&task), self.passed.get_mut(host)) {
+            *passed = (*passed).max(*place);
         }
     }
 
     /// A host has finished a task.
     pub(crate) fn passed(&mut self, host: &str, task: u32) {
-        if self.shared.contains(&task)
-            && let Some(passed) = self.passed.get_mut(host)
-        {
-            *passed = (*passed).max(task.saturating_add(1));
+        if let (Some(place), Some(passed)) = (self.places.get(&task), self.passed.get_mut(host)) {
+            *passed = (*passed).max(place.saturating_add(1));
         }
     }
 
     /// Whether a host will not come to a task any more: it is behind it, or waits for others at a later one.
     pub(crate) fn is_past(&self, host: &str, task: u32) -> bool {
-        let shared = self.shared.contains(&task);
-        let behind = shared && self.passed.get(host).is_some_and(|passed| *passed > task);
-        behind || self.waiting.iter().any(|(name, _, at)| name == host && (!shared || *at > task))
+        let Some(place) = self.places.get(&task) else {
+            return self.waiting.iter().any(|(name, ..)| name == host);
+        };
+        let behind = self.passed.get(host).is_some_and(|passed| passed > place);
+        behind || self.waiting.iter().any(|(name, _, at)| name == host && at > place)
     }
 
     /// A host is done, failed or lost: nobody waits for it. Yields how far it had come.
@@ -69,24 +63,30 @@ impl Barriers {
         self.passed.remove(host).unwrap_or(u32::MAX)
     }
 
-    /// Lets nobody through to what comes after `position`.
-    pub(crate) fn hold(&mut self, position: u32) {
-        self.hold = Some(self.hold.map_or(position, |hold| hold.min(position)));
+    /// Where a task of a host stands: a handler's or an included task's place is where the host is in the tasks that
+    /// all share.
+    pub(crate) fn position(&self, host: &str, task: u32) -> u32 {
+        self.places.get(&task).or_else(|| self.passed.get(host)).copied().unwrap_or(0)
     }
 
-    /// Whether all hosts that are left wait behind the position where they are held.
-    pub(crate) fn held(&self) -> bool {
-        let behind =
-            |host: &String, hold| self.waiting.iter().any(|(name, _, at)| name == host && *at > hold);
-        self.hold.is_some_and(|hold| self.passed.keys().all(|host| behind(host, hold)))
+    /// The requests of a host that waits for what comes after a position; it waits no more.
+    pub(crate) fn withdraw(&mut self, host: &str, after: u32) -> Vec<u32> {
+        let mut requests = Vec::new();
+        self.waiting.retain(|(name, request, at)| {
+            let is = name == host && *at > after;
+            if is {
+                requests.push(*request);
+            }
+            !is
+        });
+        requests
     }
 
     /// Hosts and requests that may go on.
     pub(crate) fn released(&mut self) -> Vec<(String, u32)> {
         let slowest = self.passed.values().copied().min().unwrap_or(u32::MAX);
-        let most = self.hold.unwrap_or(u32::MAX).min(slowest);
         let (free, waiting) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|(_, _, position)| *position <= most);
+            std::mem::take(&mut self.waiting).into_iter().partition(|(_, _, position)| *position <= slowest);
         self.waiting = waiting;
         let free: Vec<(String, u32, u32)> = free;
         free.into_iter().map(|(host, request, _)| (host, request)).collect()
@@ -103,7 +103,19 @@ mod tests {
     use super::*;
 
     fn two() -> Barriers {
-        Barriers::new(&["a".into(), "b".into()], (0..10).collect())
+        Barriers::new(&["a".into(), "b".into()], &(0..10).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn tasks_are_in_the_order_in_which_they_run() {
+        let mut barriers = Barriers::new(&["a".into(), "b".into()], &[2, 0, 1]);
+        barriers.passed("a", 2);
+        barriers.passed("b", 2);
+        barriers.wait("a", 1, 1);
+        assert!(barriers.released().is_empty(), "b has not done task 0");
+        assert!(!barriers.is_past("b", 0) && barriers.is_past("b", 2));
+        barriers.passed("b", 0);
+        assert_eq!(barriers.released(), [("a".to_owned(), 1)]);
     }
 
     #[test]
@@ -145,18 +157,15 @@ mod tests {
     }
 
     #[test]
-    fn held_hosts_do_the_same_task_and_no_other() {
+    fn who_is_to_fail_waits_no_more() {
         let mut barriers = two();
-        barriers.wait("a", 1, 3);
-        barriers.wait("b", 2, 3);
-        assert_eq!(barriers.released().len(), 2);
-        let position = barriers.leave("a");
-        barriers.hold(position);
-        assert!(!barriers.held(), "b is still at it");
-        barriers.passed("b", 3);
-        barriers.wait("b", 3, 4);
+        barriers.wait("b", 1, 3);
+        assert!(
+            barriers.withdraw("b", 3).is_empty(),
+            "it still has to do the task at which the other failed"
+        );
+        assert_eq!(barriers.withdraw("b", 2), [1]);
         assert!(barriers.released().is_empty());
-        assert!(barriers.held());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The loop that runs plays.
 
 mod away;
+mod failing;
 mod sessions;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -30,6 +31,7 @@ const TICK: Duration = Duration::from_millis(100);
 const MOST_TOLD: usize = 128 << 20;
 
 pub(crate) use away::{Away, Going};
+use failing::Failing;
 
 pub(crate) enum Input {
     From {
@@ -90,12 +92,10 @@ pub(crate) struct Batch {
     pub(crate) once: OnceTasks,
     pub(crate) throttles: Throttles,
     size: usize,
-    lost: usize,
+    failing: Failing,
     /// Hosts of the play that have not failed, and those of the batch.
     active: Vec<String>,
     members: Vec<String>,
-    /// Why the play is over once all hosts have done the task at which a host failed.
-    over: Option<&'static str>,
     max_fail_percentage: Option<f64>,
     any_errors_fatal: bool,
     /// The play and the hosts of the batch, for those that come back.
@@ -193,6 +193,7 @@ impl<'a> Engine<'a> {
                 self.stopping = true;
                 self.monitor.note(&Note::Stopping("no hosts are left"));
             }
+            self.stopping |= self.batch.failing.ends_the_run();
             if self.stopping {
                 break;
             }
@@ -204,7 +205,7 @@ impl<'a> Engine<'a> {
         self.batch = Batch {
             play: spec.index,
             fetches: spec.fetches.clone(),
-            barriers: Barriers::new(batch, spec.tasks.clone()),
+            barriers: Barriers::new(batch, &spec.tasks),
             once: OnceTasks::new(batch),
             size: batch.len(),
             active: spec.active.clone(),
@@ -359,10 +360,11 @@ impl<'a> Engine<'a> {
                     host.notified.retain(|handler| *handler != result.name);
                 }
                 self.outcome.recap.task(name, result);
-                // What follows a failure must not begin elsewhere before it is known whether the play goes on.
-                if result.status != Status::Failed {
-                    self.batch.barriers.passed(name, result.task);
+                // What follows must not begin elsewhere before it is known whether the others fail, too.
+                if matches!(result.status, Status::Failed | Status::Rescued) {
+                    self.failed_at(name, result.task, result.status == Status::Failed, result.fatal);
                 }
+                self.batch.barriers.passed(name, result.task);
                 self.release();
             }
             Event::Vars(vars) => {
@@ -371,33 +373,42 @@ impl<'a> Engine<'a> {
                     host.known.extend(vars.clone());
                 }
             }
+            Event::Forgiven => self.forgive(),
             _ => {}
         }
         self.monitor.note(&Note::Event { host: name, event: &event });
     }
 
     fn ended(&mut self, name: &str, end: PlayEnd, cost: Cost) {
-        let failed = matches!(end, PlayEnd::Failed { .. });
+        let failed = matches!(end, PlayEnd::Failed { .. }) || self.batch.failing.is_due(name);
         let left_early = failed || matches!(end, PlayEnd::Ended);
-        self.batch.any_errors_fatal |= matches!(end, PlayEnd::Failed { fatal: true, .. });
+        if failed && self.batch.failing.is_new(name) {
+            // It failed outside of any task.
+            let at = self.batch.barriers.position(name, u32::MAX);
+            self.failed_at(name, at, true, self.batch.any_errors_fatal);
+        }
         if failed {
             self.outcome.failed.insert(name.to_owned());
         }
         if let Some(host) = self.hosts.get_mut(name) {
             host.notified.clear();
         }
-        if let PlayEnd::Failed { pending_handlers, .. } | PlayEnd::Stopped { pending_handlers } = end {
+        if let PlayEnd::Failed { pending_handlers } | PlayEnd::Stopped { pending_handlers } = end {
             self.outcome.recap.left(name, None, pending_handlers);
         }
         self.monitor.note(&Note::HostDone { host: name, failed, cost });
-        self.leave(name, failed);
+        // Before anybody is let through to a task that asks who is left.
         if left_early {
             self.without(name);
         }
+        self.leave(name);
     }
 
     /// Tells the other hosts that one takes no part in the play any more.
     fn without(&mut self, name: &str) {
+        if !self.batch.members.iter().any(|host| host == name) {
+            return;
+        }
         self.batch.active.retain(|host| host != name);
         self.batch.members.retain(|host| host != name);
         let names = |hosts: &[String]| Value::list(hosts.iter().map(String::as_str));
@@ -420,34 +431,16 @@ impl<'a> Engine<'a> {
     }
 
     /// A host has left the batch: nobody waits for it any more.
-    fn leave(&mut self, name: &str, failed: bool) {
+    fn leave(&mut self, name: &str) {
         let Some(host) = self.hosts.get_mut(name) else { return };
-        let played = std::mem::take(&mut host.playing);
+        host.playing = false;
         host.task = None;
-        let position = self.batch.barriers.leave(name);
+        self.batch.barriers.leave(name);
         self.batch.once.leave(name);
         for (other, request) in self.batch.throttles.leave(name) {
             self.answer(&other, request, Ok(Answer::Done));
         }
-        if played && failed {
-            self.batch.lost += 1;
-            self.check_budget(position);
-        }
         self.release();
-    }
-
-    /// Whether too many hosts failed; then the others still do the task at `position`, but none after it.
-    fn check_budget(&mut self, position: u32) {
-        let percent = self.batch.lost as f64 * 100.0 / self.batch.size.max(1) as f64;
-        let over = if self.batch.any_errors_fatal {
-            "a host failed, and the play says any_errors_fatal"
-        } else if self.batch.max_fail_percentage.is_some_and(|most| percent > most) {
-            "more hosts failed than max_fail_percentage allows"
-        } else {
-            return;
-        };
-        self.batch.over.get_or_insert(over);
-        self.batch.barriers.hold(position);
     }
 
     /// Lets through whoever need not wait any more.
@@ -459,11 +452,6 @@ impl<'a> Engine<'a> {
         let begin = self.batch.once.settled(&|host, task| barriers.is_past(host, task));
         for ((host, request), answer) in begin {
             self.answer(&host, request, Ok(answer));
-        }
-        if self.batch.barriers.held()
-            && let Some(reason) = self.batch.over.take()
-        {
-            self.stop(reason);
         }
     }
 
@@ -481,7 +469,7 @@ impl<'a> Engine<'a> {
         }
         // Whoever has no session yet has nothing to finish.
         for name in std::mem::take(&mut self.wanted) {
-            self.leave(&name, false);
+            self.leave(&name);
         }
     }
 }

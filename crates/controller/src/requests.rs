@@ -1,7 +1,7 @@
 //! Answers to what agents ask.
 
 use debark_value::{Map, Value};
-use debark_wire::{Answer, Request};
+use debark_wire::{Answer, Request, ToAgent};
 
 use crate::delegate::unreachable;
 use crate::engine::{Engine, Going, Input};
@@ -40,13 +40,20 @@ impl Engine<'_> {
             }
             Request::Back => Ok(self.back(host)),
             Request::HostVars { host: other } => self.host_vars(host, &other).map(Answer::Value),
-            Request::SetFacts { host: other, facts, .. } => {
-                self.hosts.entry(other).or_default().known.extend(facts);
+            Request::SetFacts { host: other, facts, set, .. } => {
+                let other = self.hosts.entry(other).or_default();
+                other.known.extend(facts.clone());
+                if other.playing && other.channel.is_some() {
+                    other.send(&ToAgent::Facts { facts, set });
+                }
                 Ok(Answer::Done)
             }
             Request::Barrier { play, task } => {
                 if !self.in_batch(host, play) {
                     return self.answer(host, id, Ok(Answer::Done));
+                }
+                if self.fails_now(host, task) {
+                    return self.answer(host, id, Ok(Answer::Fail));
                 }
                 self.batch.barriers.wait(host, id, task);
                 return self.release();
@@ -68,6 +75,7 @@ impl Engine<'_> {
                 Ok(Answer::Done)
             }
             Request::Throttle { task, limit, done } => {
+                self.batch.barriers.reached(host, task);
                 let admitted = if done {
                     self.answer(host, id, Ok(Answer::Done));
                     self.batch.throttles.give(host, task)
@@ -156,7 +164,7 @@ impl Engine<'_> {
         let number = self.delegations.begin(other, (host.to_owned(), id));
         let invocation = Box::new(invocation);
         let delegate = self.hosts.entry(other.to_owned()).or_default();
-        let message = debark_wire::ToAgent::Invoke { id: number, invocation };
+        let message = ToAgent::Invoke { id: number, invocation };
         match debark_connect::frame(&message).filter(|_| delegate.away.is_some()) {
             // It goes away, or is: the agent that comes after it gets what waits.
             Some(frame) => delegate.queued.extend(frame),

@@ -30,12 +30,14 @@ pub struct PlaySpec {
     pub active: Vec<String>,
     /// `serial`.
     pub serial: Vec<Size>,
-    /// Ids of the tasks that all hosts share (not handlers).
-    pub tasks: BTreeSet<u32>,
+    /// Ids of the tasks that all hosts share (not handlers), in the order in which they run.
+    pub tasks: Vec<u32>,
     /// `max_fail_percentage`.
     pub max_fail_percentage: Option<f64>,
     /// `any_errors_fatal`.
     pub any_errors_fatal: bool,
+    /// Whether a task says `meta: clear_host_errors`.
+    pub forgives: bool,
     /// Where hosts may write on the controller's disk.
     pub fetches: Fetches,
     /// The play begins with `wait_for_connection`: for so many seconds hosts need not answer.

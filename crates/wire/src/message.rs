@@ -36,6 +36,13 @@ pub enum ToAgent {
     },
     /// Variables that nothing overrides have changed: `groups` after `add_host`, `ansible_play_hosts` after a failure.
     Magic(Map),
+    /// Another host has set variables of this one (`delegate_facts`).
+    Facts {
+        /// The variables.
+        facts: Map,
+        /// Whether they are those of `set_fact`, rather than a module's facts.
+        set: bool,
+    },
     /// Stop after the current task (first Ctrl-C, or too many other hosts failed).
     Stop {
         /// Why, for the recap.
@@ -102,8 +109,6 @@ pub enum PlayEnd {
     Failed {
         /// Handlers that were notified and not run.
         pending_handlers: Vec<String>,
-        /// Whether the task that failed says `any_errors_fatal`.
-        fatal: bool,
     },
     /// `meta: end_host`, `end_play` or `end_batch`.
     Ended,
@@ -181,6 +186,8 @@ pub enum Event {
         /// Whether they are added to earlier ones.
         aggregate: bool,
     },
+    /// `meta: clear_host_errors`: hosts of the play that failed take part in later plays again.
+    Forgiven,
     /// The tasks of a dynamic include, so that the controller knows their names and places.
     Included {
         /// The including task.
@@ -221,6 +228,8 @@ pub struct TaskResult {
     pub delegated: Option<String>,
     /// Whether `no_log` hides the result.
     pub no_log: bool,
+    /// Whether it failed and the other hosts of the batch fail with it (`any_errors_fatal`).
+    pub fatal: bool,
 }
 
 /// A change as `--diff` shows it.
@@ -408,6 +417,8 @@ pub enum Request {
         host: String,
         /// What.
         facts: Map,
+        /// Whether `set_fact` sets them, rather than a module.
+        set: bool,
     },
     /// `--step`: may the task run? [`Answer::Run`], or [`Answer::Done`] if it is to be left out.
     Step {
@@ -434,6 +445,8 @@ pub struct Next {
 pub enum Answer {
     /// Done, go on, yes.
     Done,
+    /// To [`Request::Barrier`]: fail, as another host did (`any_errors_fatal`, `max_fail_percentage`).
+    Fail,
     /// To [`Request::Find`].
     Tree(Tree),
     /// Content; more follows in further answers of the same id unless `last`.

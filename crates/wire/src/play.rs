@@ -137,7 +137,10 @@ pub struct Role {
     pub inline: Arc<Map>,
     /// Parameters given where the role is used, without `vars`: above facts and what tasks set. May hold templates.
     pub params: Arc<Map>,
-    /// Roles it was pulled in by (parents' names), for `ansible_parent_role_names`.
+    /// Whether `import_role` or `include_role` brought it in, rather than `roles` or a dependency.
+    pub included: bool,
+    /// Roles whose tasks brought it in, nearest first, for `ansible_parent_role_names`. Of what is included while the play
+    /// runs, those that are not part of the include are added by the agent.
     pub parents: Vec<String>,
     /// Indices of roles whose defaults and vars tasks in this one see as well (dependencies).
     pub dependencies: Vec<u32>,

@@ -121,9 +121,16 @@ fn include(call: &Call, what: &str, request: Request, apply: Keywords, vars: Map
     let Answer::Tasks(included) = running.on.link.request(request)? else {
         return Err("the controller did not answer with tasks".into());
     };
-    let Included { tasks, handlers: new, roles, next_task, files, blobs, found } = *included;
+    let Included { tasks, handlers: new, mut roles, next_task, files, blobs, found } = *included;
     {
         let mut play = running.play.borrow_mut();
+        if let Some(asker) = play.role(outer.role) {
+            let above: Vec<String> = [&asker.name].into_iter().chain(&asker.parents).cloned().collect();
+            roles
+                .iter_mut()
+                .filter(|role| role.included)
+                .for_each(|role| role.parents.extend_from_slice(&above));
+        }
         play.play.next_task = next_task.max(play.play.next_task);
         play.play.files.extend(files);
         play.play.roles.extend(roles);

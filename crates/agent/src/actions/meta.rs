@@ -1,9 +1,10 @@
 //! `meta`: what steers the play itself.
 
 use debark_value::map;
+use debark_wire::Event;
 
 use super::{Call, ok};
-use crate::run::Flow;
+use crate::run::{Flow, Running};
 use crate::task::Done;
 
 /// Runs a `meta` action.
@@ -16,24 +17,38 @@ pub fn meta(call: &Call) -> Result<Done, String> {
             if call.flag("resume", false)? {
                 call.running.resume_handlers();
             }
-            call.running.flush_handlers(call.doing.context)
+            call.running.flush_handlers(call.doing.context, false)
         }
-        "end_play" | "end_host" | "end_batch" => Flow::EndPlay,
+        "end_host" => Flow::EndPlay,
         "end_role" if call.doing.context.role.is_some() => Flow::EndRole,
         "end_role" => return Err("`meta: end_role` is only for tasks in a role".into()),
-        "clear_facts" => {
-            call.running.on.state.borrow_mut().clear_facts();
-            Flow::Next
-        }
-        "clear_host_errors" => {
-            *call.running.failure.borrow_mut() = None;
-            Flow::Next
-        }
         "reset_connection" => {
             super::wait::reset_connection(call)?;
             Flow::Next
         }
-        other => return Err(format!("there is no `meta: {other}`")),
+        other => match for_all(call.running, other) {
+            Some(flow) => flow,
+            None => return Err(format!("there is no `meta: {other}`")),
+        },
     };
+    if word == "clear_host_errors" {
+        call.running.on.link.event(Event::Forgiven);
+    }
     Ok(done)
+}
+
+/// What the first host of a batch decides for all of them; `None` for anything else.
+pub fn for_all(running: &Running, word: &str) -> Option<Flow> {
+    match word {
+        "end_play" | "end_batch" => Some(Flow::EndPlay),
+        "clear_facts" => {
+            running.on.state.borrow_mut().clear_facts();
+            Some(Flow::Next)
+        }
+        "clear_host_errors" => {
+            *running.failure.borrow_mut() = None;
+            Some(Flow::Next)
+        }
+        _ => None,
+    }
 }

@@ -18,6 +18,7 @@ use crate::run::Running;
 use crate::task::{Doing, Done};
 
 pub use async_jobs::async_job;
+pub use meta::for_all;
 
 /// Whether a parameter is an expression rather than text with templates, so that it is not rendered beforehand.
 pub fn takes_raw(action: &str, name: &str) -> bool {

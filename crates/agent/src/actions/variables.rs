@@ -26,10 +26,22 @@ pub fn set_fact(call: &Call) -> Result<Done, String> {
     if facts.is_empty() {
         return Err("set_fact needs at least one `name: value`".into());
     }
-    let mut state = call.running.on.state.borrow_mut();
-    facts.iter().for_each(|(name, value)| state.set(name, value.clone()));
-    drop(state);
-    call.running.share(|| facts.clone());
+    match call.running.facts_go_to(call.doing, call.scope)? {
+        Some(host) => {
+            let request =
+                Request::SetFacts { task: call.doing.task.id, host, facts: facts.clone(), set: true };
+            call.running.on.link.request(request)?;
+        }
+        None => {
+            let mut state = call.running.on.state.borrow_mut();
+            facts.iter().for_each(|(name, value)| state.set(name, value.clone()));
+            if call.flag("cacheable", false)? {
+                state.returned(facts.clone());
+            }
+            drop(state);
+            call.running.share(|| facts.clone());
+        }
+    }
     let mut done = ok(map! { "changed" => false }, false);
     // Beside `ansible_facts`, which `take_facts` would prefix, the register has them as Ansible shows them.
     done.outcome.result.insert("ansible_facts".into(), Value::from(facts));

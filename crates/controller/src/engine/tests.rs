@@ -61,6 +61,7 @@ impl Agent {
             handler: false,
             delegated: None,
             no_log: false,
+            fatal: false,
         };
         self.say(FromAgent::Event(Event::Task(Box::new(result))));
     }
@@ -279,7 +280,7 @@ fn a_failed_host_leaves_and_the_others_go_on() {
         agent.log(&format!("play {}", agent.play));
         if agent.host == "b" {
             agent.task(0, Status::Failed);
-            return PlayEnd::Failed { pending_handlers: vec!["restart".into()], fatal: false };
+            return PlayEnd::Failed { pending_handlers: vec!["restart".into()] };
         }
         agent.ask(1, Request::Barrier { play: agent.play, task: 1 }).unwrap();
         PlayEnd::Done
@@ -338,11 +339,7 @@ fn delegates_are_connected_to_and_answer() {
 fn batches_follow_each_other_and_a_budget_ends_them() {
     let mut world = test(&["a", "b", "c"], |agent| {
         agent.log(&agent.batch.join("+"));
-        if agent.host == "b" {
-            PlayEnd::Failed { pending_handlers: Vec::new(), fatal: false }
-        } else {
-            PlayEnd::Done
-        }
+        if agent.host == "b" { PlayEnd::Failed { pending_handlers: Vec::new() } } else { PlayEnd::Done }
     });
     world.spec.serial = vec![crate::batch::Size::Hosts(1)];
     world.spec.max_fail_percentage = Some(50.0);
@@ -356,16 +353,16 @@ fn any_error_is_fatal_if_the_play_says_so() {
     let mut world = test(&["a", "b"], |agent| {
         if agent.host == "b" {
             std::thread::sleep(Duration::from_millis(50));
-            return PlayEnd::Failed { pending_handlers: Vec::new(), fatal: false };
+            return PlayEnd::Failed { pending_handlers: Vec::new() };
         }
         let answer = agent.ask(1, Request::Barrier { play: 0, task: 3 });
-        agent.log(&answer.unwrap_err());
-        PlayEnd::Stopped { pending_handlers: Vec::new() }
+        agent.log(&format!("{answer:?}"));
+        PlayEnd::Failed { pending_handlers: Vec::new() }
     });
     world.spec.any_errors_fatal = true;
-    let (_, log, _) = run(world);
-    let reason = "a host failed, and the play says any_errors_fatal";
-    assert_eq!(log, [format!("a told to stop: {reason}"), format!("a {reason}")]);
+    let (outcome, log, _) = run(world);
+    assert_eq!(log, ["a Ok(Fail)"]);
+    assert_eq!(outcome.failed, set(&["a", "b"]));
 }
 
 #[test]

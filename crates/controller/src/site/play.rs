@@ -68,6 +68,9 @@ impl Site {
         self.prompt(index, compiled)?;
         let mut play = compiled.play.clone();
         play.index = index;
+        // Without lockstep, hosts do not fail with others (Ansible's strategy/free.py).
+        let any_errors_fatal = any_errors_fatal && !play.free;
+        let max_fail_percentage = max_fail_percentage.filter(|_| !play.free);
         play.lockstep |= any_errors_fatal || max_fail_percentage.is_some() || self.options.run.step;
         self.command_line_become(&mut play);
         let mut tasks = Tasks::default();
@@ -93,6 +96,7 @@ impl Site {
             hosts: ordered(hosts, order, seed),
             serial,
             tasks: tasks.ids,
+            forgives: tasks.forgives,
             max_fail_percentage,
             any_errors_fatal,
             fetches: self.fetches(index, &compiled.playbook_dir),
@@ -336,14 +340,17 @@ fn first(nodes: &[Node]) -> Option<&Task> {
 
 #[derive(Default)]
 struct Tasks {
-    ids: BTreeSet<u32>,
+    ids: Vec<u32>,
+    forgives: bool,
 }
 
 impl Tasks {
     fn add(&mut self, node: &Node) {
         match node {
             Node::Task(task) => {
-                self.ids.insert(task.id);
+                self.ids.push(task.id);
+                self.forgives |= task.action == "meta"
+                    && task.args.get("free_form").and_then(Value::as_str) == Some("clear_host_errors");
             }
             Node::Block(block) => {
                 block.block.iter().chain(&block.rescue).chain(&block.always).for_each(|node| self.add(node));

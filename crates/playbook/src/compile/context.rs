@@ -36,9 +36,8 @@ pub(super) struct Ctx<'a> {
     pub later_handlers: HashSet<String>,
     /// Handlers may come that are not known yet.
     pub open_handlers: bool,
-    /// Roles that ran, so that they run once.
-    pub ran: HashMap<String, super::role::Ran>,
-    pub once: u32,
+    /// Roles that ran, so that they run once; whether that hangs on a condition.
+    pub ran: HashMap<String, bool>,
     /// Files of dynamic includes that were looked at.
     pub seen: HashSet<PathBuf>,
     /// Files that were scanned for facts.
@@ -129,7 +128,6 @@ impl<'a> Ctx<'a> {
             later_handlers: HashSet::new(),
             open_handlers: false,
             ran: HashMap::new(),
-            once: 0,
             seen: HashSet::new(),
             scanned: HashSet::new(),
             lockstep: false,

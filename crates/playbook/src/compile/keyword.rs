@@ -41,7 +41,11 @@ impl Ctx<'_> {
                     self.lockstep |= node.to_value().to_bool().unwrap_or(true);
                 }
                 "delegate_to" => read.delegate_to = value(),
-                "delegate_facts" => read.delegate_facts = value(),
+                "delegate_facts" => {
+                    read.delegate_facts = value();
+                    // The host that gets them must not be past the task by then.
+                    self.lockstep = true;
+                }
                 "run_once" => read.run_once = value(),
                 "throttle" => read.throttle = value(),
                 "timeout" => read.timeout = value(),

@@ -26,8 +26,9 @@ mod task;
 mod vars;
 mod words;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use debark_value::{Map, Value};
 use debark_wire::Play;
@@ -161,12 +162,20 @@ pub struct Compiler {
     vault: Arc<dyn Decrypt>,
     options: CompileOptions,
     store: files::Store,
+    /// Numbers for roles that run once, the same in what is included later.
+    once: Mutex<HashMap<String, u32>>,
 }
 
 impl Compiler {
     /// A compiler for one run.
     pub fn new(sources: Arc<SourceMap>, vault: Arc<dyn Decrypt>, options: CompileOptions) -> Self {
-        Self { sources, vault, options, store: files::Store::default() }
+        Self { sources, vault, options, store: files::Store::default(), once: Mutex::default() }
+    }
+
+    fn number_of_role(&self, key: &str) -> u32 {
+        let mut numbers = self.once.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = numbers.len() as u32;
+        *numbers.entry(key.to_owned()).or_insert(next)
     }
 
     /// The files that were read so far.

@@ -18,13 +18,6 @@ use crate::yaml::Node;
 /// Roles within roles; more is a mistake.
 const MAX_DEPTH: usize = 64;
 
-/// A role that was compiled before, for roles that run once.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ran {
-    conditional: bool,
-    once: u32,
-}
-
 impl Ctx<'_> {
     /// Reads an entry of `roles` or of a role's dependencies, with its keywords.
     pub fn role_entry(&mut self, node: &Node, scope: &Scope) -> Option<(RoleRef, wire::Keywords)> {
@@ -94,7 +87,7 @@ impl Ctx<'_> {
         let vars = self.role_vars(&path, "vars", reference, VARS);
         let index = self.next_role();
         let mut parents: Vec<String> = Vec::new();
-        if let Some(parent) = scope.role.and_then(|role| self.role(role)) {
+        if let Some(parent) = scope.role.and_then(|role| self.role(role)).filter(|_| reference.from_imports) {
             parents.push(parent.name.clone());
             parents.extend(parent.parents.iter().cloned());
         }
@@ -105,6 +98,7 @@ impl Ctx<'_> {
             vars: shared(vars),
             inline: shared(reference.inline.clone()),
             params: shared(reference.params.clone()),
+            included: reference.from_imports,
             parents,
             dependencies: Vec::new(),
             public: reference.public,
@@ -190,14 +184,13 @@ impl Ctx<'_> {
         if !self.compiler.options.selection.selects(&self.rendered_tags(scope)) {
             return Some(None);
         }
-        match self.ran.get(&key).copied() {
-            Some(ran) if !ran.conditional => None,
-            Some(ran) => Some(Some(ran.once)),
+        let number = self.compiler.number_of_role(&key);
+        match self.ran.get(&key) {
+            Some(false) => None,
+            Some(true) => Some(Some(number)),
             None => {
-                let once = self.once;
-                self.once += 1;
-                self.ran.insert(key, Ran { conditional: scope.conditional, once });
-                Some(scope.conditional.then_some(once))
+                self.ran.insert(key, scope.conditional);
+                Some(Some(number))
             }
         }
     }

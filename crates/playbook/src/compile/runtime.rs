@@ -77,6 +77,8 @@ impl Compiler {
         let span = Span::start_of(file);
         let mut reference = RoleRef::new(name.to_owned(), span);
         reference.from_imports = true;
+        // As `include_role` has it, unless it says otherwise.
+        reference.allow_duplicates = Some(true);
         reference.params = vars.clone();
         reference.set_public(false);
         for (key, value) in options {

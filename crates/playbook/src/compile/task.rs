@@ -291,6 +291,8 @@ impl Ctx<'_> {
             "include_vars" => self.look_into_vars(action, task, scope),
             "setup" | "gather_facts" => self.mentions.all(),
             "meta" => self.check_meta(action, &task.args, scope),
+            // Other hosts see the groups that come of it from the next task on.
+            "add_host" | "group_by" => self.lockstep = true,
             "assert" => self.check_assert(action),
             "set_fact" => self.check_set_fact(action),
             _ => {}

@@ -231,6 +231,11 @@ impl Data {
         added
     }
 
+    /// Puts a group's hosts into the order of the inventory.
+    pub fn sort_group(&mut self, group: GroupId) {
+        self.groups[group as usize].hosts.sort();
+    }
+
     fn dismiss(&mut self, group: GroupId, host: HostId) {
         self.groups[group as usize].hosts.shift_remove(&host);
         self.hosts[host as usize].groups.retain(|other| *other != group);

@@ -66,6 +66,8 @@ impl Inventory {
             }
         }
         changed |= state.data.enroll(group, id);
+        // Hosts answer in any order; the group's is the inventory's.
+        state.data.sort_group(group);
         if changed {
             if let Err(why) = state.data.settle() {
                 state.data = before;

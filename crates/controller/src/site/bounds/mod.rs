@@ -263,7 +263,7 @@ impl View<'_> {
                 self.include_vars(local, args)
             }
             Request::Delegate { task, host, invocation } => self.delegate(local, *task, host, invocation),
-            Request::SetFacts { task, host, facts } => self.set_facts(local, *task, host, facts),
+            Request::SetFacts { task, host, facts, .. } => self.set_facts(local, *task, host, facts),
             Request::AddHost { hosts, groups, parents, vars } => {
                 self.add_host(local, hosts, groups, parents, vars)
             }

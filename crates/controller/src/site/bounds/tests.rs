@@ -253,7 +253,7 @@ fn delegated_tasks_are_the_plays() {
         Request::Delegate { task: task(&some, 0), host: "web2".into(), invocation: Box::new(invocation) };
     assert!(some.ask(become_).unwrap_err().contains("become root"));
     let facts = map! { "color" => "red" };
-    let facts = Request::SetFacts { task: task(&some, 0), host: "web2".into(), facts };
+    let facts = Request::SetFacts { task: task(&some, 0), host: "web2".into(), facts, set: false };
     assert!(some.ask(facts).unwrap_err().contains("no task of the play does"));
 }
 

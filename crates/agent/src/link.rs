@@ -51,7 +51,7 @@ pub struct Link {
     stop: Mutex<Option<String>>,
     muted: AtomicBool,
     current: Mutex<Option<Current>>,
-    magic: Mutex<Map>,
+    magic: Mutex<(u32, Map)>,
     given: Mutex<Vec<(Map, bool)>>,
     busy: Mutex<usize>,
     idle: Condvar,
@@ -63,9 +63,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Link {
-    /// Variables that the controller has changed since the last call.
-    pub fn magic(&self) -> Map {
-        std::mem::take(&mut *lock(&self.magic))
+    /// Variables of a play that the controller has changed since the last call.
+    pub fn magic(&self, play: u32) -> Map {
+        let mut magic = lock(&self.magic);
+        if magic.0 == play { std::mem::take(&mut magic.1) } else { Map::new() }
     }
 
     /// Variables that other hosts have set for this one since the last call, and whether as `set_fact` does.
@@ -121,7 +122,13 @@ impl Link {
             match debark_wire::read::<ToAgent>(&mut input) {
                 Ok(ToAgent::Play { shared, host }) => drop(jobs.send(Job::Play { shared, host })),
                 Ok(ToAgent::Answer { id, answer }) => self.answered(id, answer),
-                Ok(ToAgent::Magic(vars)) => lock(&self.magic).extend(vars),
+                Ok(ToAgent::Magic { play, vars }) => {
+                    let mut magic = lock(&self.magic);
+                    if magic.0 != play {
+                        *magic = (play, Map::new());
+                    }
+                    magic.1.extend(vars);
+                }
                 Ok(ToAgent::Facts { facts, set }) => lock(&self.given).push((facts, set)),
                 Ok(ToAgent::Stop { reason }) => *lock(&self.stop) = Some(reason),
                 Ok(ToAgent::Invoke { id, invocation }) => {

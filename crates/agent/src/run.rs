@@ -363,6 +363,13 @@ impl Running<'_> {
         }
     }
 
+    /// Takes over what the controller has changed among the variables that nothing overrides.
+    pub fn take_magic(&self) {
+        let mut play = self.play.borrow_mut();
+        let index = play.play.index;
+        play.take_magic(self.on.link.magic(index));
+    }
+
     /// What another agent did before this one, as if it had been done here.
     pub fn taken_over(&self, task: u32) -> Option<Flow> {
         let step = self.progress.borrow_mut().take(task)?;

@@ -122,7 +122,7 @@ impl Running<'_> {
                 Err(_) => return Flow::Stop,
             }
         }
-        self.play.borrow_mut().take_magic(self.on.link.magic());
+        self.take_magic();
         for (facts, set) in self.on.link.given() {
             let mut state = self.on.state.borrow_mut();
             match set {

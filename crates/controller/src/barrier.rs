@@ -27,7 +27,7 @@ impl Barriers {
 
     /// A host asks; [`Barriers::released`] tells when it may go on.
     pub(crate) fn wait(&mut self, host: &str, request: u32, task: u32) {
-        let position = self.position(host, task);
+        let position = self.place(host, Some(task));
         if let Some(passed) = self.passed.get_mut(host) {
             *passed = (*passed).max(position);
         }
@@ -63,10 +63,11 @@ impl Barriers {
         self.passed.remove(host).unwrap_or(u32::MAX)
     }
 
-    /// Where a task of a host stands: a handler's or an included task's place is where the host is in the tasks that
-    /// all share.
-    pub(crate) fn position(&self, host: &str, task: u32) -> u32 {
-        self.places.get(&task).or_else(|| self.passed.get(host)).copied().unwrap_or(0)
+    /// Where a task of a host stands. A handler's or an included task's place is where the host is in the tasks that all
+    /// share, and so is that of no task.
+    pub(crate) fn place(&self, host: &str, task: Option<u32>) -> u32 {
+        let shared = task.and_then(|task| self.places.get(&task));
+        shared.or_else(|| self.passed.get(host)).copied().unwrap_or(0)
     }
 
     /// The requests of a host that waits for what comes after a position; it waits no more.

@@ -362,7 +362,8 @@ impl<'a> Engine<'a> {
                 self.outcome.recap.task(name, result);
                 // What follows must not begin elsewhere before it is known whether the others fail, too.
                 if matches!(result.status, Status::Failed | Status::Rescued) {
-                    self.failed_at(name, result.task, result.status == Status::Failed, result.fatal);
+                    let place = self.batch.barriers.place(name, Some(result.task));
+                    self.failed_at(name, place, result.status == Status::Failed, result.fatal);
                 }
                 self.batch.barriers.passed(name, result.task);
                 self.release();
@@ -384,8 +385,8 @@ impl<'a> Engine<'a> {
         let left_early = failed || matches!(end, PlayEnd::Ended);
         if failed && self.batch.failing.is_new(name) {
             // It failed outside of any task.
-            let at = self.batch.barriers.position(name, u32::MAX);
-            self.failed_at(name, at, true, self.batch.any_errors_fatal);
+            let place = self.batch.barriers.place(name, None);
+            self.failed_at(name, place, true, self.batch.any_errors_fatal);
         }
         if failed {
             self.outcome.failed.insert(name.to_owned());
@@ -418,7 +419,7 @@ impl<'a> Engine<'a> {
             "play_hosts" => names(&self.batch.members),
         };
         for host in self.hosts.values_mut().filter(|host| host.playing && host.channel.is_some()) {
-            host.send(&ToAgent::Magic(magic.clone()));
+            host.send(&ToAgent::Magic { play: self.batch.play, vars: magic.clone() });
         }
     }
 
@@ -426,7 +427,7 @@ impl<'a> Engine<'a> {
     pub(crate) fn regroup(&mut self) {
         let world = self.world.clone();
         for (name, host) in self.hosts.iter_mut().filter(|(_, host)| host.playing && host.channel.is_some()) {
-            host.send(&ToAgent::Magic(world.groups(name)));
+            host.send(&ToAgent::Magic { play: self.batch.play, vars: world.groups(name) });
         }
     }
 

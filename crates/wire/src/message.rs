@@ -35,7 +35,12 @@ pub enum ToAgent {
         invocation: Box<Invocation>,
     },
     /// Variables that nothing overrides have changed: `groups` after `add_host`, `ansible_play_hosts` after a failure.
-    Magic(Map),
+    Magic {
+        /// The play of which they are.
+        play: u32,
+        /// The variables.
+        vars: Map,
+    },
     /// Another host has set variables of this one (`delegate_facts`).
     Facts {
         /// The variables.

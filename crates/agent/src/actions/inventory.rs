@@ -51,6 +51,6 @@ pub fn group_by(call: &Call) -> Result<Done, String> {
 /// Whether the inventory is another one now; then the next item of a loop sees it already.
 fn changed(call: &Call, request: Request) -> Result<bool, String> {
     let answer = call.running.on.link.request(request)?;
-    call.running.play.borrow_mut().take_magic(call.running.on.link.magic());
+    call.running.take_magic();
     Ok(matches!(answer, Answer::Value(Value::Bool(true))))
 }

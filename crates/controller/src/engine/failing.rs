@@ -17,8 +17,10 @@ pub(crate) struct Failing {
     failed: HashSet<String>,
     /// At which tasks hosts failed, rescued or not.
     at: HashSet<(String, u32)>,
-    /// Hosts that are to fail once they have come beyond that position.
+    /// Hosts that are to fail once they have come beyond that place.
     due: HashMap<String, u32>,
+    /// Hosts that were told to fail with others.
+    told: HashSet<String>,
     spent: bool,
 }
 
@@ -30,7 +32,7 @@ impl Failing {
 
     /// Whether nothing is known yet of a host's failure.
     pub(super) fn is_new(&self, host: &str) -> bool {
-        !self.failed.contains(host) && !self.is_due(host)
+        !self.failed.contains(host) && !self.is_due(host) && !self.told.contains(host)
     }
 
     /// Whether `max_fail_percentage` was exceeded: the run ends with this batch.
@@ -40,12 +42,11 @@ impl Failing {
 }
 
 impl Engine<'_> {
-    /// A host failed at a task, and perhaps nothing rescued it; with `fatal` the others fail, too.
-    pub(super) fn failed_at(&mut self, name: &str, task: u32, lost: bool, fatal: bool) {
-        let position = self.batch.barriers.position(name, task);
+    /// A host failed at a place, and perhaps nothing rescued it; with `fatal` the others fail, too.
+    pub(super) fn failed_at(&mut self, name: &str, place: u32, lost: bool, fatal: bool) {
         let failing = &mut self.batch.failing;
-        failing.at.insert((name.to_owned(), position));
-        if failing.due.get(name) == Some(&position) {
+        failing.at.insert((name.to_owned(), place));
+        if failing.due.get(name) == Some(&place) {
             failing.due.remove(name);
         }
         if lost {
@@ -53,23 +54,23 @@ impl Engine<'_> {
             self.without(name);
         }
         if fatal {
-            self.fail_others(position, "a host failed, and any_errors_fatal makes the others fail with it");
+            self.fail_others(place, "a host failed, and any_errors_fatal makes the others fail with it");
         }
         let percent = self.batch.failing.failed.len() as f64 * 100.0 / self.batch.size.max(1) as f64;
         if lost
             && self.batch.max_fail_percentage.is_some_and(|most| percent > most)
             && !std::mem::replace(&mut self.batch.failing.spent, true)
         {
-            self.fail_others(position, "more hosts failed than max_fail_percentage allows");
+            self.fail_others(place, "more hosts failed than max_fail_percentage allows");
         }
     }
 
-    fn fail_others(&mut self, position: u32, reason: &str) {
+    fn fail_others(&mut self, place: u32, reason: &str) {
         let failing = &self.batch.failing;
         let others: Vec<String> = self
             .hosts
             .iter()
-            .filter(|(name, host)| host.playing && !failing.at.contains(&((*name).clone(), position)))
+            .filter(|(name, host)| host.playing && !failing.at.contains(&((*name).clone(), place)))
             .map(|(name, _)| name.clone())
             .collect();
         self.monitor.note(&Note::Stopping(reason));
@@ -77,11 +78,11 @@ impl Engine<'_> {
             if self.batch.failing.failed.contains(&name) {
                 continue;
             }
-            let requests = self.batch.barriers.withdraw(&name, position);
+            let requests = self.batch.barriers.withdraw(&name, place);
             if requests.is_empty() {
-                self.batch.failing.due.insert(name.clone(), position);
+                self.batch.failing.due.insert(name.clone(), place);
             } else {
-                self.without(&name);
+                self.batch.failing.told.insert(name.clone());
             }
             for request in requests {
                 self.answer(&name, request, Ok(Answer::Fail));
@@ -91,10 +92,11 @@ impl Engine<'_> {
 
     /// Whether a host that asks to begin a task fails instead.
     pub(crate) fn fails_now(&mut self, name: &str, task: u32) -> bool {
-        let at = self.batch.barriers.position(name, task);
-        let now = self.batch.failing.due.get(name).is_some_and(|position| at > *position);
+        let at = self.batch.barriers.place(name, Some(task));
+        let now = self.batch.failing.due.get(name).is_some_and(|place| at > *place);
         if now {
             self.batch.failing.due.remove(name);
+            self.batch.failing.told.insert(name.to_owned());
         }
         now
     }

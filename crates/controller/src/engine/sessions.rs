@@ -85,8 +85,8 @@ impl Engine<'_> {
             self.outcome.unreachable.insert(name.to_owned());
             self.outcome.recap.hosts.entry(name.to_owned()).or_default().unreachable = 1;
             self.outcome.recap.left(name, during, notified);
-            let at = self.batch.barriers.position(name, u32::MAX);
-            self.failed_at(name, at, true, self.batch.any_errors_fatal);
+            let place = self.batch.barriers.place(name, None);
+            self.failed_at(name, place, true, self.batch.any_errors_fatal);
             self.leave(name);
         }
         self.connect();

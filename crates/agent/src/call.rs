@@ -164,7 +164,7 @@ impl Running<'_> {
             None => self.flag(&keywords.become_, "become", scope)?.unwrap_or(false),
         };
         if !wanted {
-            return Ok(None);
+            return self.remote_user(doing, scope);
         }
         let become_ = Become {
             method: setting("ansible_become_method", &keywords.become_method)?
@@ -178,6 +178,24 @@ impl Running<'_> {
             return Err(format!("become_method `{}` is not known (sudo, su and doas are)", become_.method));
         }
         Ok(Some(become_).filter(|b| b.user != self.on.user))
+    }
+
+    /// `remote_user` of a task, where the connection is another user's: root can be anybody.
+    fn remote_user(&self, doing: &Doing, scope: &Scope) -> Result<Option<Become>, String> {
+        let named = ["ansible_user", "ansible_ssh_user"].iter().any(|name| scope.get_raw(name).is_some());
+        let Some(user) = doing.keywords.remote_user.as_ref().filter(|_| !named) else { return Ok(None) };
+        let user = self.on.engine.render_value(user, scope).map_err(|e| format!("`remote_user`: {e}"))?;
+        let user = user.to_string();
+        if user.is_empty() || user == self.on.user || self.play.borrow().host.local {
+            return Ok(None);
+        }
+        if self.on.user != "root" {
+            return Err(format!(
+                "the task is for the user {user}, but the connection is {}'s: `remote_user` belongs to the play, or use `become_user`",
+                self.on.user
+            ));
+        }
+        Ok(Some(Become { method: "su".into(), user, exe: None, flags: None }))
     }
 
     fn password(&self, become_: &Become, scope: &Scope) -> Option<String> {

@@ -542,7 +542,10 @@ impl Running<'_> {
     fn wants_once(&self, doing: &Doing, scope: &Scope) -> bool {
         let said = || {
             let word = doing.task.args.get("free_form").and_then(Value::as_str);
-            matches!(word, Some("clear_facts" | "clear_host_errors" | "end_batch" | "end_play"))
+            matches!(
+                word,
+                Some("clear_facts" | "clear_host_errors" | "end_batch" | "end_play" | "refresh_inventory")
+            )
         };
         matches!(doing.task.action.as_str(), "add_host" | "pause")
             || doing.task.action == "meta" && said()

@@ -23,7 +23,7 @@ use crate::hosts::{Host, Phase};
 use crate::once::{OnceTasks, Throttles};
 use crate::recap::Recap;
 use crate::store::Stores;
-use crate::world::{Connector, PlaySpec, Settings, World};
+use crate::world::{Channel, Connector, PlaySpec, Settings, World};
 
 /// How often clocks are drawn and patience is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -118,6 +118,8 @@ pub struct Engine<'a> {
     pub(crate) stores: Stores,
     outcome: Outcome,
     stopping: bool,
+    /// Sessions that were told to end, kept until the run is over: dropping one would kill it.
+    ending: Vec<Box<dyn Channel>>,
 }
 
 impl<'a> Engine<'a> {
@@ -143,6 +145,7 @@ impl<'a> Engine<'a> {
             stores: Stores::default(),
             outcome: Outcome::default(),
             stopping: false,
+            ending: Vec::new(),
         }
     }
 
@@ -216,6 +219,7 @@ impl<'a> Engine<'a> {
             ..Batch::default()
         };
         for name in batch {
+            self.reroute(name);
             let known = self.hosts.entry(name.clone()).or_default().known.clone();
             let part = self.world.host_play(spec, name, batch, &known)?;
             let frame =

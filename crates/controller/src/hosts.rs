@@ -30,6 +30,8 @@ pub(crate) struct Host {
     pub(crate) phase: Phase,
     /// The session.
     pub(crate) channel: Option<Box<dyn Channel>>,
+    /// How it was reached.
+    pub(crate) route: String,
     /// What is to be sent once there is one.
     pub(crate) queued: Vec<Arc<[u8]>>,
     /// Whether it runs the current play.
@@ -55,6 +57,7 @@ impl Default for Host {
         Self {
             phase: Phase::Waiting,
             channel: None,
+            route: String::new(),
             queued: Vec::new(),
             playing: false,
             task: None,

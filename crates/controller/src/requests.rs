@@ -138,7 +138,7 @@ impl Engine<'_> {
             return self.refuse(host, id, format!("asks more than {MOST_QUESTIONS} things at once"));
         }
         *asking += 1;
-        let regroups = matches!(request, Request::AddHost { .. });
+        let regroups = matches!(request, Request::AddHost { .. } | Request::RefreshInventory);
         let thread = std::thread::Builder::new().name("answer".into()).spawn(move || {
             // Without a receiver the run is over, and nobody waits.
             let _ = match world.permit(play, &name, &request) {

@@ -36,6 +36,8 @@ pub struct PlaySpec {
     pub max_fail_percentage: Option<f64>,
     /// `any_errors_fatal`.
     pub any_errors_fatal: bool,
+    /// `ignore_unreachable`: hosts that cannot be reached are out of this play only.
+    pub ignore_unreachable: bool,
     /// Whether a task says `meta: clear_host_errors`.
     pub forgives: bool,
     /// Where hosts may write on the controller's disk.
@@ -85,6 +87,11 @@ pub trait World: Send + Sync {
 
     /// Whether a host is this machine, without a connection that could go.
     fn local(&self, host: &str) -> bool;
+
+    /// How a host is reached in the play that runs; another text means another connection.
+    fn route(&self, _host: &str) -> String {
+        String::new()
+    }
 
     /// Answers what needs files, templates or the user: find, lookups, includes, prompts, `add_host`. May take long;
     /// runs on a thread of its own.

@@ -357,6 +357,8 @@ pub enum Request {
         /// Task id.
         task: u32,
     },
+    /// `meta: refresh_inventory`.
+    RefreshInventory,
     /// `throttle`: wait for a place.
     Throttle {
         /// Task id.

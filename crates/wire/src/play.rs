@@ -73,6 +73,8 @@ pub struct HostPlay {
     pub restored: Map,
     /// After [`Request::Reconnect`](crate::Request): what the agent told then, and how many seconds ago that was.
     pub resumed: Option<(Vec<u8>, u64)>,
+    /// Whether the host is the controller's own machine, reached without ssh: `remote_user` means nothing there.
+    pub local: bool,
     /// Texts that must never be shown.
     pub secrets: Vec<String>,
     /// How the run goes.

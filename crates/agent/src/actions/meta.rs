@@ -1,7 +1,7 @@
 //! `meta`: what steers the play itself.
 
 use debark_value::map;
-use debark_wire::Event;
+use debark_wire::{Event, Request};
 
 use super::{Call, ok};
 use crate::run::{Flow, Running};
@@ -12,7 +12,7 @@ pub fn meta(call: &Call) -> Result<Done, String> {
     let word = call.text("_raw_params").or_else(|| call.text("free_form")).unwrap_or_default();
     let mut done = ok(map! { "changed" => false }, false);
     done.flow = match word.as_str() {
-        "noop" | "refresh_inventory" => Flow::Next,
+        "noop" => Flow::Next,
         "flush_handlers" => {
             if call.flag("resume", false)? {
                 call.running.resume_handlers();
@@ -31,6 +31,10 @@ pub fn meta(call: &Call) -> Result<Done, String> {
             None => return Err(format!("there is no `meta: {other}`")),
         },
     };
+    if word == "refresh_inventory" {
+        call.running.on.link.request(Request::RefreshInventory)?;
+        call.running.take_magic();
+    }
     if word == "clear_host_errors" {
         call.running.on.link.event(Event::Forgiven);
     }
@@ -49,6 +53,7 @@ pub fn for_all(running: &Running, word: &str) -> Option<Flow> {
             *running.failure.borrow_mut() = None;
             Some(Flow::Next)
         }
+        "refresh_inventory" => Some(Flow::Next),
         _ => None,
     }
 }

@@ -40,6 +40,7 @@ impl Engine<'_> {
     pub(super) fn open(&mut self, name: &str) {
         let Some(host) = self.hosts.get_mut(name) else { return };
         host.phase = Phase::Connecting(Instant::now());
+        host.route = self.world.route(name);
         host.session = host.session.wrapping_add(1);
         let session = host.session;
         let first = std::mem::take(&mut host.queued);
@@ -82,14 +83,43 @@ impl Engine<'_> {
                 problem: &problem,
                 during: during.as_deref(),
             });
-            self.outcome.unreachable.insert(name.to_owned());
-            self.outcome.recap.hosts.entry(name.to_owned()).or_default().unreachable = 1;
+            let ignored = self.batch.again.as_ref().is_some_and(|(spec, _)| spec.ignore_unreachable);
+            let counts = self.outcome.recap.hosts.entry(name.to_owned()).or_default();
+            if ignored {
+                counts.ignored += 1;
+            } else {
+                counts.unreachable = 1;
+                self.outcome.unreachable.insert(name.to_owned());
+            }
             self.outcome.recap.left(name, during, notified);
+            if ignored {
+                self.without(name);
+                self.leave(name);
+                return self.connect();
+            }
             let place = self.batch.barriers.place(name, None);
             self.failed_at(name, place, true, self.batch.any_errors_fatal);
             self.leave(name);
         }
         self.connect();
+    }
+
+    /// Ends a session that reaches the host in another way than the play that begins says.
+    pub(super) fn reroute(&mut self, name: &str) {
+        let route = self.world.route(name);
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        if host.phase != Phase::Up || host.route == route {
+            return;
+        }
+        host.send(&ToAgent::End);
+        if let Some(channel) = host.channel.take() {
+            channel.close();
+            self.ending.push(channel);
+        }
+        host.phase = Phase::Waiting;
+        // What the old session still says is not for the new one.
+        host.session = host.session.wrapping_add(1);
+        self.stores.leave(name);
     }
 
     /// Lets all agents end.

@@ -39,6 +39,10 @@ impl World for Site {
         self.target(host).is_ok_and(|target| target.local)
     }
 
+    fn route(&self, host: &str) -> String {
+        self.target(host).map_or_else(|why| why, |target| format!("{target:?}"))
+    }
+
     fn permit(&self, play: u32, host: &str, request: &Request) -> Result<(), String> {
         self.bounded(play, host, request)
     }
@@ -166,6 +170,13 @@ impl Site {
                 self.untouched(&self.fetches(play, dir), &included.files)?;
                 lock(&self.secrets).add_value(&Value::from(included.secrets.clone()));
                 Ok(Answer::Value(included.answer()))
+            }
+            Request::RefreshInventory => {
+                self.inventory.refresh().map_err(|errors| {
+                    let why: Vec<String> = errors.iter().map(|error| error.message.clone()).collect();
+                    format!("the inventory cannot be read anew: {}", why.join("; "))
+                })?;
+                Ok(Answer::Value(true.into()))
             }
             Request::AddHost { hosts, groups, parents, vars } => {
                 let mut changed = false;

@@ -10,6 +10,7 @@ mod terminal;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use debark_connect::Target;
@@ -87,6 +88,8 @@ pub struct Site {
     steps: Mutex<step::Steps>,
     /// Secrets that stand in what all hosts of a play are sent, by play; and of how many it was looked for.
     shared_secrets: Mutex<HashMap<u32, (usize, Vec<String>)>>,
+    /// The play that runs, or ran last.
+    current: AtomicU32,
     /// What hosts may ask.
     bounds: Mutex<bounds::Bounds>,
 }
@@ -140,6 +143,7 @@ impl Site {
             fetched: Mutex::default(),
             steps: Mutex::default(),
             shared_secrets: Mutex::default(),
+            current: AtomicU32::new(0),
             bounds: Mutex::default(),
             compiler,
             plays,
@@ -229,6 +233,15 @@ impl Site {
         scope
     }
 
+    /// Whether plays differ in how hosts are reached: then a host's connection may end between two of them.
+    fn ways_differ(&self) -> bool {
+        let way = |play: &CompiledPlay| {
+            let Keywords { connection, remote_user, port, .. } = &play.play.keywords;
+            (connection.clone(), remote_user.clone(), port.clone())
+        };
+        self.plays.windows(2).any(|pair| matches!(pair, [one, other] if way(one) != way(other)))
+    }
+
     /// Whether a play is for a host, as far as its pattern tells without facts.
     fn plays_on(&self, play: &CompiledPlay, host: &str) -> bool {
         let scope = self.scope(Arc::default(), play.vars.clone(), Map::new());
@@ -257,10 +270,12 @@ impl Site {
         let mut all = Map::clone(&vars);
         all.extend(self.extra.iter().map(|(name, value)| (name.clone(), value.clone())));
         let connection = Connection::of(host, &all, &render)?;
-        // A host has one connection for all plays: what the first of its plays that says anything says.
+        let current = self.plays.get(self.current.load(Ordering::Relaxed) as usize);
+        let current = current.filter(|play| self.plays_on(play, host));
+        // A host that has no part in the play that runs is reached as the first of its own plays says.
         let keyword = |read: fn(&Keywords) -> Option<&Value>| -> Option<String> {
             let mut stating = self.plays.iter().filter(|play| read(&play.play.keywords).is_some());
-            let play = stating.find(|play| self.plays_on(play, host))?;
+            let play = current.or_else(|| stating.find(|play| self.plays_on(play, host)))?;
             read(&play.play.keywords).and_then(|value| render(value).ok()).map(|value| value.to_string())
         };
         let port = match (connection.port, keyword(|k| k.port.as_ref())) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use debark_playbook::compile::{Selection, foreseeable};
 use debark_playbook::{CompiledPlay, Diagnostic};
@@ -16,6 +17,7 @@ impl Site {
     /// The play of that number, as the inventory is now.
     pub(super) fn spec(&self, index: u32, _: &BTreeSet<String>) -> Result<PlaySpec, String> {
         let compiled = self.compiled(index)?;
+        self.current.store(index, Ordering::Relaxed);
         lock(&self.services.dir).clone_from(&compiled.playbook_dir);
         let magic = self.magic("localhost", Some(&compiled.playbook_dir));
         let scope = self.scope(Arc::default(), compiled.vars.clone(), magic);
@@ -65,6 +67,12 @@ impl Site {
                 .map_err(|e| format!("{place}: `any_errors_fatal` {e}"))?,
             None => false,
         };
+        let ignore_unreachable = match &compiled.play.keywords.ignore_unreachable {
+            Some(value) => render(value, "ignore_unreachable")?
+                .to_bool()
+                .map_err(|e| format!("{place}: `ignore_unreachable` {e}"))?,
+            None => false,
+        };
         self.prompt(index, compiled)?;
         let mut play = compiled.play.clone();
         play.index = index;
@@ -72,6 +80,8 @@ impl Site {
         let any_errors_fatal = any_errors_fatal && !play.free;
         let max_fail_percentage = max_fail_percentage.filter(|_| !play.free);
         play.lockstep |= any_errors_fatal || max_fail_percentage.is_some() || self.options.run.step;
+        // The agent that comes after it must know what this one did.
+        play.share_vars |= self.ways_differ();
         self.command_line_become(&mut play);
         let mut tasks = Tasks::default();
         play.tasks.iter().for_each(|node| tasks.add(node));
@@ -99,6 +109,7 @@ impl Site {
             forgives: tasks.forgives,
             max_fail_percentage,
             any_errors_fatal,
+            ignore_unreachable,
             fetches: self.fetches(index, &compiled.playbook_dir),
             patience: (!play.gather.enabled).then(|| patience(&play.tasks)).flatten(),
         })
@@ -238,6 +249,7 @@ impl Site {
             magic,
             restored: known.clone(),
             resumed: None,
+            local: self.target(host).is_ok_and(|target| target.local),
             secrets: Vec::new(),
             options: self.options.run.clone(),
             batch: batch.to_vec(),

@@ -8,7 +8,7 @@ use debark_wire as wire;
 use super::context::Ctx;
 use super::syntax;
 use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
-use crate::keywords::{self, Keyword, Shape};
+use crate::keywords::{self, Keyword, Shape, on};
 use crate::source::Span;
 use crate::yaml::{Key, Node};
 
@@ -51,7 +51,8 @@ impl Ctx<'_> {
                 "timeout" => read.timeout = value(),
                 "module_defaults" => read.module_defaults = self.module_defaults(node),
                 "tags" => read.tags = self.tags(node),
-                "connection" => read.connection = value(),
+                "connection" if level == on::PLAY => read.connection = value(),
+                "connection" => self.connection(node, &mut read),
                 "remote_user" | "user" => read.remote_user = value(),
                 "port" => read.port = value(),
                 _ => continue,
@@ -61,6 +62,29 @@ impl Ctx<'_> {
             }
         }
         read
+    }
+
+    /// `connection` below a play: `local` runs on the controller, for the host.
+    fn connection(&mut self, node: &Node, read: &mut wire::Keywords) {
+        let text = node.to_value().to_text().unwrap_or_default();
+        match text.rsplit('.').next().unwrap_or_default() {
+            "local" => {
+                if read.delegate_to.is_none() {
+                    read.delegate_to = Some("localhost".into());
+                }
+            }
+            "ssh" | "smart" | "paramiko" | "paramiko_ssh" => {}
+            _ if syntax::is_template(&text) => self.report(
+                Diagnostic::error("`connection` of a task or block cannot be a template")
+                    .at(node.span)
+                    .hint("set `ansible_connection` in the inventory, or `delegate_to: localhost`"),
+            ),
+            _ => self.report(
+                Diagnostic::error(format!("there is no connection `{text}`"))
+                    .at(node.span)
+                    .hint("`ssh` and `local` are known"),
+            ),
+        }
     }
 
     /// Reports a value of the wrong shape. Templates pass where they may stand.

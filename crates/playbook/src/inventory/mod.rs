@@ -63,6 +63,7 @@ impl Default for Options {
 pub struct Inventory {
     state: Mutex<State>,
     files: VarFiles,
+    sources: Vec<String>,
     /// Directories of the sources, which may hold `group_vars` and `host_vars`.
     adjacent: Vec<PathBuf>,
     options: Options,
@@ -72,11 +73,20 @@ pub struct Inventory {
 #[derive(Debug, Default)]
 struct State {
     data: Data,
+    /// What plays added, in order: it outlasts a new reading of the sources.
+    added: Vec<Added>,
     groups: Option<Value>,
     /// Playbook directories, numbered as they are asked for.
     dirs: Vec<Vec<PathBuf>>,
     shared: HashMap<(Vec<GroupId>, usize), Arc<Map>>,
     merged: HashMap<(HostId, usize), Arc<Map>>,
+}
+
+/// What a play added.
+#[derive(Debug, Clone)]
+enum Added {
+    Host { name: String, groups: Vec<String>, vars: Map },
+    Group { host: String, group: String, parents: Vec<String> },
 }
 
 impl State {
@@ -97,6 +107,19 @@ impl State {
     }
 }
 
+fn read(sources: &[String], options: &Options) -> Result<(Data, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut data = Data::default();
+    let mut loader = load::Loader { data: &mut data, options, errors: Vec::new(), warnings: Vec::new() };
+    for source in sources {
+        loader.source(source);
+    }
+    let (mut errors, warnings) = (loader.errors, loader.warnings);
+    if let Err(why) = data.settle() {
+        errors.push(Diagnostic::error(why));
+    }
+    if errors.is_empty() { Ok((data, warnings)) } else { Err(errors) }
+}
+
 impl Inventory {
     /// Reads all sources, in order. Without any: `ANSIBLE_INVENTORY`, `inventory` of `ansible.cfg`,
     /// `/etc/ansible/hosts` if it exists; else there is only `localhost`.
@@ -111,19 +134,7 @@ impl Inventory {
         } else {
             sources
         };
-        let mut data = Data::default();
-        let mut loader =
-            load::Loader { data: &mut data, options: &options, errors: Vec::new(), warnings: Vec::new() };
-        for source in sources {
-            loader.source(source);
-        }
-        let (mut errors, mut warnings) = (loader.errors, loader.warnings);
-        if let Err(why) = data.settle() {
-            errors.push(Diagnostic::error(why));
-        }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
+        let (data, mut warnings) = read(sources, &options)?;
         for group in &data.groups {
             if data.host_id(&group.name).is_some() {
                 warnings.push(Diagnostic::warning(format!("`{}` is both a host and a group", group.name)));
@@ -143,7 +154,8 @@ impl Inventory {
             }
         }
         let files = VarFiles::new(options.sources.clone(), options.vault.clone());
-        Ok(Self { state: Mutex::new(State { data, ..State::default() }), files, adjacent, options, warnings })
+        let state = Mutex::new(State { data, ..State::default() });
+        Ok(Self { state, files, sources: sources.to_vec(), adjacent, options, warnings })
     }
 
     /// What is odd about the sources.

@@ -2,8 +2,9 @@
 
 use debark_value::Map;
 
-use super::Inventory;
 use super::data::{ALL, LOCALHOST, Var};
+use super::{Added, Inventory};
+use crate::Diagnostic;
 
 impl Inventory {
     /// Makes this machine known under one of its own names, which `delegate_to` may use although no source has them.
@@ -40,8 +41,34 @@ impl Inventory {
         if changed {
             state.data.settle()?;
             state.changed();
+            let (name, groups, vars) = (name.to_owned(), groups.to_vec(), vars.clone());
+            state.added.push(Added::Host { name, groups, vars });
         }
         Ok(changed)
+    }
+
+    /// `meta: refresh_inventory`: reads all sources anew; what plays added stays. A source that is wrong now leaves the
+    /// inventory as it was.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the sources.
+    pub fn refresh(&self) -> Result<(), Vec<Diagnostic>> {
+        let (data, _) = super::read(&self.sources, &self.options)?;
+        let added = {
+            let mut state = self.lock();
+            state.data = data;
+            state.changed();
+            self.files.forget();
+            std::mem::take(&mut state.added)
+        };
+        for one in added {
+            // What cannot be added to the hosts of today (one that is gone) is left out.
+            let _ = match one {
+                Added::Host { name, groups, vars } => self.add_host(&name, &groups, &vars),
+                Added::Group { host, group, parents } => self.group_by(&host, &group, &parents),
+            };
+        }
+        Ok(())
     }
 
     /// `group_by`: puts a known host into a group, below the given parents. Tells whether anything changed.
@@ -52,6 +79,7 @@ impl Inventory {
         if group.is_empty() || parents.iter().any(String::is_empty) {
             return Err("a group has an empty name".into());
         }
+        let name = group;
         let mut state = self.lock();
         let id =
             state.data.host_id(host).ok_or_else(|| format!("there is no host `{host}` in the inventory"))?;
@@ -74,6 +102,8 @@ impl Inventory {
                 return Err(why);
             }
             state.changed();
+            let (host, group, parents) = (host.to_owned(), name.to_owned(), parents.to_vec());
+            state.added.push(Added::Group { host, group, parents });
         }
         Ok(changed)
     }

@@ -40,6 +40,11 @@ impl VarFiles {
         Self { sources, vault, cache: Mutex::default() }
     }
 
+    /// Files may have changed: they are read anew.
+    pub fn forget(&self) {
+        *self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Cache::default();
+    }
+
     /// What the files of a group or host hold, in order. `kind` is `group_vars` or `host_vars`.
     pub fn find(&self, dir: &Path, kind: &str, name: &str) -> Vec<Loaded> {
         // A name that is a path (a chroot's, say) has no files.

@@ -267,6 +267,7 @@ impl View<'_> {
             Request::AddHost { hosts, groups, parents, vars } => {
                 self.add_host(local, hosts, groups, parents, vars)
             }
+            Request::RefreshInventory => self.has(local, &["meta"], "to read the inventory anew"),
             Request::Pause { .. } => self.has(local, &["pause"], "to ask the user"),
             Request::Step { .. } => {
                 let asked = self.site.options.run.step;

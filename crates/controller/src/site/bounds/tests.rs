@@ -335,9 +335,13 @@ fn every_play_on_a_host_says_how_it_is_reached() {
          - hosts: [web, '!web2']\n  port: '{{ 2000 + 222 }}'\n  tasks: []\n\
          - hosts: all\n  remote_user: admin\n  port: 22\n  tasks: []\n",
     );
-    let reached = |host: &str| test.site.target(host).map(|target| (target.port, target.user)).unwrap();
-    assert_eq!(reached("web1"), (Some(2222), Some("admin".into())));
-    assert_eq!(reached("web2"), (Some(22), Some("admin".into())));
+    let reached = |play: u32, host: &str| {
+        test.site.play(play, &Default::default()).unwrap();
+        test.site.target(host).map(|target| (target.port, target.user)).unwrap()
+    };
+    assert_eq!(reached(1, "web1"), (Some(2222), None));
+    assert_eq!(reached(1, "web2"), (Some(22), Some("admin".into())), "not in the play: as its own says");
+    assert_eq!(reached(2, "web1"), (Some(22), Some("admin".into())));
     // Facts that variables of the inventory mention are gathered, too.
     let mentions = test.site.plays[1].play.gather.mentions.clone().unwrap();
     assert!(mentions.contains(&"ansible_domain".to_owned()), "{mentions:?}");

@@ -1,0 +1,140 @@
+//! How hosts are reached, play by play and task by task: users, `connection`, hosts that are not there, and an inventory
+//! that changes while the run goes on.
+
+// Helpers outside of the test function fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::Path;
+
+use debark_e2e::{Run, debark, lab};
+use debark_lab::Lab;
+
+const USERS: &str = "
+- hosts: h1
+  gather_facts: false
+  remote_user: root
+  tasks:
+    - user: {name: deploy, shell: /bin/bash}
+    - file: {path: /home/deploy/.ssh, state: directory, owner: deploy, mode: '0700'}
+    - copy:
+        src: /root/.ssh/authorized_keys
+        dest: /home/deploy/.ssh/authorized_keys
+        remote_src: true
+        owner: deploy
+        mode: '0600'
+    - command: whoami
+      remote_user: deploy
+      register: as_deploy
+    - command: hostname
+      connection: local
+      register: here
+    - command: hostname
+      register: there
+    - set_fact: {kept: over}
+- hosts: h1
+  gather_facts: false
+  remote_user: deploy
+  tasks:
+    - command: whoami
+      register: me
+    - assert:
+        that:
+          - me.stdout == 'deploy'
+          - as_deploy.stdout == 'deploy'
+          - here.stdout != there.stdout
+          - kept == 'over'
+    - command: whoami
+      remote_user: root
+- hosts: h1
+  gather_facts: false
+  connection: local
+  remote_user: nobody
+  tasks:
+    - command: hostname
+      register: local
+    - assert: {that: local.stdout == here.stdout}
+";
+
+const MISSING: &str = "
+- hosts: all
+  gather_facts: false
+  ignore_unreachable: true
+  tasks:
+    - command: hostname
+- hosts: all:!dead
+  gather_facts: false
+  tasks:
+    - command: hostname
+";
+
+const LATER: &str = "
+- hosts: h1
+  gather_facts: false
+  tasks:
+    - add_host: {name: made, groups: added}
+    - copy: {src: more, dest: '{{ inventory_file }}'}
+      delegate_to: localhost
+    - meta: refresh_inventory
+    - assert: {that: \"groups.all | sort == ['h1', 'h2', 'made']\"}
+- hosts: late
+  gather_facts: false
+  tasks:
+    - command: hostname
+      register: r
+    - assert: {that: [\"r.stdout == 'h2'\", \"colour == 'red'\", \"groups.added == ['made']\"]}
+";
+
+fn run(lab: &Lab, dir: &Path, inventory: &str, playbook: &str) -> Run {
+    fs::write(dir.join("hosts"), inventory).unwrap();
+    fs::write(dir.join("site.yml"), playbook).unwrap();
+    Run::of(debark(lab, dir).args(["run", "-i", "hosts", "site.yml"]))
+}
+
+#[test]
+fn hosts_are_reached_as_plays_and_tasks_say() {
+    let lab = lab("ways", 2, &[]);
+    let home = tempfile::Builder::new().prefix("debark-ways-").tempdir().unwrap();
+    let dir = home.path();
+    let inventory = lab.inventory(&[]).unwrap();
+    let line = |host: &str| inventory.lines().find(|line| line.starts_with(&format!("{host} "))).unwrap();
+    let common = inventory.split_once("[all:vars]").map_or("", |(_, vars)| vars);
+    let common: String = common
+        .lines()
+        .take_while(|line| !line.starts_with('['))
+        .fold("[all:vars]\n".to_owned(), |text, line| {
+            if line.starts_with("ansible_user") { text } else { text + line + "\n" }
+        });
+    let user_left_open = |line: &str| {
+        let words = line.split_whitespace().filter(|word| !word.starts_with("ansible_user="));
+        words.collect::<Vec<_>>().join(" ")
+    };
+
+    let hosts = format!("{}\n{common}", user_left_open(line("h1")));
+    let users = run(&lab, dir, &hosts, USERS);
+    assert_eq!(users.status.code(), Some(2), "{}", users.said());
+    let failed: Vec<_> = users.events.iter().filter(|event| event["status"] == "failed").collect();
+    assert_eq!(failed.len(), 1, "{}", users.said());
+    let message = failed[0]["message"].as_str().unwrap();
+    assert!(message.contains("for the user root, but the connection is deploy's"), "{message}");
+
+    let alone = USERS.replace("    - command: whoami\n      remote_user: root\n", "");
+    let alone = run(&lab, dir, &hosts, &alone);
+    assert!(alone.status.success(), "{}", alone.said());
+
+    let dead = format!("{}\ndead {} ansible_port=9\n{common}ansible_user=root\n", line("h1"), {
+        let words: Vec<&str> = line("h1").split_whitespace().skip(1).collect();
+        words.join(" ")
+    });
+    let missing = run(&lab, dir, &dead, MISSING);
+    assert!(missing.status.success(), "{}", missing.said());
+    let ran = missing.events.iter().filter(|event| event["event"] == "task" && event["host"] == "h1").count();
+    assert_eq!(ran, 2, "{}", missing.said());
+
+    let (one, both) = (line("h1"), format!("{}\n{}", line("h1"), line("h2")));
+    fs::create_dir_all(dir.join("files")).unwrap();
+    fs::write(dir.join("files/more"), format!("{both}\n[late]\nh2 colour=red\n{common}ansible_user=root\n"))
+        .unwrap();
+    let later = run(&lab, dir, &format!("{one}\n[late]\n{common}ansible_user=root\n"), LATER);
+    assert!(later.status.success(), "{}", later.said());
+}

@@ -99,12 +99,12 @@ fn hosts_are_reached_as_plays_and_tasks_say() {
     let inventory = lab.inventory(&[]).unwrap();
     let line = |host: &str| inventory.lines().find(|line| line.starts_with(&format!("{host} "))).unwrap();
     let common = inventory.split_once("[all:vars]").map_or("", |(_, vars)| vars);
-    let common: String = common
-        .lines()
-        .take_while(|line| !line.starts_with('['))
-        .fold("[all:vars]\n".to_owned(), |text, line| {
+    let common: String = common.lines().take_while(|line| !line.starts_with('[')).fold(
+        "[all:vars]\n".to_owned(),
+        |text, line| {
             if line.starts_with("ansible_user") { text } else { text + line + "\n" }
-        });
+        },
+    );
     let user_left_open = |line: &str| {
         let words = line.split_whitespace().filter(|word| !word.starts_with("ansible_user="));
         words.collect::<Vec<_>>().join(" ")

@@ -102,6 +102,11 @@ impl SourceMap {
         self.insert(Source { path: path.to_owned(), name: display_name(path), text, secret })
     }
 
+    /// Files may have changed: they are read anew when they are loaded next. Numbers given so far stay valid.
+    pub fn forget(&self) {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner).by_path.clear();
+    }
+
     /// The file of that number.
     pub fn get(&self, file: u32) -> Option<Arc<Source>> {
         self.read(|inner| inner.files.get(file as usize).cloned())

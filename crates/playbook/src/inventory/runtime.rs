@@ -53,6 +53,7 @@ impl Inventory {
     /// # Errors
     /// Everything that is wrong with the sources.
     pub fn refresh(&self) -> Result<(), Vec<Diagnostic>> {
+        self.options.sources.forget();
         let (data, _) = super::read(&self.sources, &self.options)?;
         let added = {
             let mut state = self.lock();

@@ -109,6 +109,14 @@ fn variables_are_rendered_where_they_are_used() {
 }
 
 #[test]
+fn what_cannot_be_ordered_is_an_error_however_much_it_is() {
+    let mixed = "(range(60) | map('string') | list + range(60) | list + ['a', none] * 20)";
+    assert!(error(&format!("{{{{ {mixed} | sort }}}}")).contains("cannot"), "no panic");
+    let versions = "(range(60) | map('string') | list + ['b', '1.a', 'z'] * 20)";
+    assert!(error(&format!("{{{{ {versions} | version_sort }}}}")).contains("cannot compare"));
+}
+
+#[test]
 fn recursion_is_named() {
     assert_eq!(error("{{ a }}"), "variables are defined by one another: a -> b -> a");
     assert_eq!(error("{{ self_ref }}"), "variables are defined by one another: x -> x");

@@ -36,12 +36,31 @@ impl<T> Order<T> for [T] {
     }
 }
 
-/// The indices below `len` in the order that `compare` wants.
+/// The indices below `len` in the order that `compare` wants: a merge from the bottom up. The standard library's sort
+/// panics where comparisons contradict each other, as those of values of different types may.
 #[inline(never)]
 fn indices(len: usize, compare: &mut dyn FnMut(usize, usize) -> Ordering) -> Vec<usize> {
-    let mut indices: Vec<usize> = (0..len).collect();
-    indices.sort_by(|a, b| compare(*a, *b));
-    indices
+    let mut sorted: Vec<usize> = (0..len).collect();
+    let mut width = 1;
+    while width < len {
+        let mut merged = Vec::with_capacity(len);
+        for run in sorted.chunks(width.saturating_mul(2)) {
+            let (mut left, mut right) = run.split_at(width.min(run.len()));
+            while let (Some(a), Some(b)) = (left.first(), right.first()) {
+                // Of equals the left one comes first: it stood first.
+                let side = if compare(*a, *b).is_gt() { &mut right } else { &mut left };
+                if let Some((first, rest)) = side.split_first() {
+                    merged.push(*first);
+                    *side = rest;
+                }
+            }
+            merged.extend_from_slice(left);
+            merged.extend_from_slice(right);
+        }
+        sorted = merged;
+        width = width.saturating_mul(2);
+    }
+    sorted
 }
 
 #[cfg(test)]
@@ -64,6 +83,11 @@ mod tests {
             items.order_by(|a, b| a.0.cmp(&b.0));
             assert_eq!(items, sorted);
         }
+        // Comparisons that make no order: every item is still there once.
+        let mut items: Vec<u32> = (0..500).collect();
+        items.order_by(|a, b| (a * 7 % 5).cmp(&(b * 3 % 11)));
+        items.order();
+        assert_eq!(items, (0..500).collect::<Vec<_>>());
         let mut words = ["pear", "apple", "fig"].map(String::from);
         words.order();
         assert_eq!(words, ["apple", "fig", "pear"]);

@@ -110,8 +110,9 @@ fn replace_keys(_: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
 
 fn version_sort(_: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
     let mut items = input.to_items()?;
-    items
-        .order_by(|a, b| version::loose(&a.to_string(), &b.to_string()).unwrap_or(std::cmp::Ordering::Equal));
+    super::list::sort_with(&mut items, false, |a, b| {
+        version::loose(&a.to_string(), &b.to_string()).map_err(Error::call)
+    })?;
     if args.flag(0, "reverse")? {
         items.reverse();
     }

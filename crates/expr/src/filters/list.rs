@@ -102,7 +102,11 @@ pub(super) fn fold(value: &Value, case_sensitive: bool) -> Value {
 }
 
 /// Sorts, stable, and reports the first pair that has no order.
-fn sort_with<T>(items: &mut [T], reverse: bool, mut compare: impl FnMut(&T, &T) -> Res<Ordering>) -> Res<()> {
+pub(super) fn sort_with<T>(
+    items: &mut [T],
+    reverse: bool,
+    mut compare: impl FnMut(&T, &T) -> Res<Ordering>,
+) -> Res<()> {
     let mut failed = None;
     items.order_by(|a, b| {
         let order = compare(a, b).unwrap_or_else(|error| {

@@ -5,7 +5,7 @@
 use std::net::Ipv6Addr;
 
 /// So many names may one range stand for.
-const MOST_NAMES: usize = 1_000_000;
+const MOST_NAMES: usize = 100_000;
 
 /// The name and the port of a host or a range of hosts; nothing if the text is neither.
 pub fn parse(text: &str) -> Option<(&str, Option<u16>)> {

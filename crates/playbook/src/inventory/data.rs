@@ -19,7 +19,7 @@ pub const ALL: GroupId = 0;
 pub const UNGROUPED: GroupId = 1;
 
 /// More hosts than this are an error: something repeats without end.
-pub const MOST_HOSTS: usize = 2_000_000;
+pub const MOST_HOSTS: usize = 200_000;
 
 /// The names that stand for this machine even where no inventory mentions them.
 pub const LOCALHOST: [&str; 3] = ["localhost", "127.0.0.1", "::1"];

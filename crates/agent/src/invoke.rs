@@ -17,8 +17,15 @@ pub fn invoke(host: &Host, invocation: &Invocation, gate: &dyn Fn() -> Result<()
         options.environment.clone_from(&invocation.environment);
         options.no_log = invocation.no_log;
     }
-    let mut plan = (module.plan)(&invocation.args, host);
     let mut passed = false;
+    if looks_elsewhere(invocation) {
+        // What is seen there may be another host's work, which must be done before.
+        if let Err(why) = gate() {
+            return failed(why, None, Map::new());
+        }
+        passed = true;
+    }
+    let mut plan = (module.plan)(&invocation.args, host);
     while let Ok(Plan { action: Action::Prepare(prepare), .. }) = plan {
         if !passed && let Err(why) = gate() {
             return failed(why, None, Map::new());
@@ -65,6 +72,12 @@ pub fn invoke(host: &Host, invocation: &Invocation, gate: &dyn Fn() -> Result<()
     outcome
 }
 
+/// Whether a call may look at other machines before it changes anything: a repository, or what an address names.
+fn looks_elsewhere(invocation: &Invocation) -> bool {
+    let address = |value: &Value| value.as_str().is_some_and(|text| text.contains("://"));
+    invocation.module == "git" || invocation.args.values().any(address)
+}
+
 /// An outcome that failed for a reason.
 pub fn failed(msg: impl Into<String>, hint: Option<String>, mut result: Map) -> Outcome {
     result.insert("msg".into(), Value::from(msg.into()));
@@ -82,4 +95,29 @@ fn wire_diff(diff: Vec<Diff>) -> Vec<FileDiff> {
         after: d.after,
     };
     diff.into_iter().map(change).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::link::Link;
+    use crate::upstream::{Remote, Store};
+
+    #[test]
+    fn other_machines_are_looked_at_once_the_other_hosts_are_ready() {
+        let (link, _jobs) = Link::start(std::io::empty(), std::io::sink(), |_, _| Outcome::default());
+        let remote = Remote { link, store: Arc::new(Store::default()), origin: RefCell::default() };
+        let host = Host::new(Rc::new(remote));
+        let call = |module: &str, args: Map| Invocation { module: module.into(), args, ..Invocation::default() };
+        let get = debark_modules::map! { "url" => "http://127.0.0.1:9/x", "dest" => "/nonexistent/x" };
+        let clone = debark_modules::map! { "repo" => "/nonexistent/r", "dest" => "/nonexistent/x" };
+        for invocation in [call("get_url", get), call("git", clone)] {
+            let outcome = invoke(&host, &invocation, &|| Err("not yet".into()));
+            assert_eq!(outcome.result.get("msg"), Some(&"not yet".into()), "{}", invocation.module);
+        }
+    }
 }

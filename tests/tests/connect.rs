@@ -209,6 +209,32 @@ fn login_shells_may_talk(site: &Site<'_>) {
     assert!(warned, "{:?}", fresh.events);
 }
 
+fn another_architecture_is_named(site: &Site<'_>) {
+    let host = site.host("h1");
+    // A cached agent is started without a question; this one has to ask what the machine is.
+    host.sh(
+        "mv /var/cache/debark /var/cache/kept; printf '#!/bin/sh\necho riscv64\n' > /usr/local/bin/uname; \
+         chmod 755 /usr/local/bin/uname",
+    )
+    .unwrap();
+    let said = catch_unwind(AssertUnwindSafe(|| site.unreachable(&site.inventory(), &[])));
+    host.sh("rm -r /usr/local/bin/uname /var/cache/debark; mv /var/cache/kept /var/cache/debark; :").unwrap();
+    let said = said.unwrap_or_else(|cause| std::panic::resume_unwind(cause));
+    says(&said, &["riscv64", "uname -m", "has agents for x86_64 only"]);
+}
+
+fn ssh_arguments_that_are_left_out_are_told_once(site: &Site<'_>) {
+    let run = site.run(&site.inventory(), LOOK, &["--ssh-extra-args=-A -o StrictHostKeyChecking=no"]);
+    succeeds(&run);
+    let warnings = run.events.iter().filter(|event| event["event"] == "warning");
+    let warnings: Vec<_> = warnings.filter_map(|event| event["message"].as_str()).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    says(
+        &warnings.join(" "),
+        &["`-A` is left out: it forwards the ssh agent", "`StrictHostKeyChecking=no` has no effect"],
+    );
+}
+
 /// Puts file systems that run nothing over every place an agent could lie in.
 const NOEXEC: &str = "set -e; for d in /var/cache /var/tmp /tmp /dev/shm /run/user; do mkdir -p $d; \
     mount -t tmpfs -o noexec,mode=1777 tmpfs $d; done";
@@ -365,6 +391,8 @@ fn connecting_and_what_goes_wrong_with_it() {
         ("a refused key is named", a_refused_key_is_named),
         ("a host that is down", a_host_that_is_down),
         ("login shells may talk", login_shells_may_talk),
+        ("another architecture is named", another_architecture_is_named),
+        ("ssh arguments that are left out are told once", ssh_arguments_that_are_left_out_are_told_once),
         ("noexec everywhere", noexec_everywhere),
         ("sudo without password", sudo_without_password),
         ("sudo with password", sudo_with_password),

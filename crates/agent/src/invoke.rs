@@ -109,10 +109,11 @@ mod tests {
 
     #[test]
     fn other_machines_are_looked_at_once_the_other_hosts_are_ready() {
-        let (link, _jobs) = Link::start(std::io::empty(), std::io::sink(), |_, _| Outcome::default());
+        let (link, _jobs) = Link::start(std::io::empty(), std::io::sink(), None, |_, _| Outcome::default());
         let remote = Remote { link, store: Arc::new(Store::default()), origin: RefCell::default() };
         let host = Host::new(Rc::new(remote));
-        let call = |module: &str, args: Map| Invocation { module: module.into(), args, ..Invocation::default() };
+        let call =
+            |module: &str, args: Map| Invocation { module: module.into(), args, ..Invocation::default() };
         let get = debark_modules::map! { "url" => "http://127.0.0.1:9/x", "dest" => "/nonexistent/x" };
         let clone = debark_modules::map! { "repo" => "/nonexistent/r", "dest" => "/nonexistent/x" };
         for invocation in [call("get_url", get), call("git", clone)] {

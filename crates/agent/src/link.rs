@@ -9,7 +9,7 @@ use std::io::{BufWriter, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use debark_value::Map;
 use debark_wire::{Answer, Event, FromAgent, HostPlay, Invocation, Request, ToAgent, WireError};
@@ -55,6 +55,8 @@ pub struct Link {
     given: Mutex<Vec<(Map, bool)>>,
     busy: Mutex<usize>,
     idle: Condvar,
+    /// When something was heard last.
+    heard: Mutex<Instant>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,10 +76,12 @@ impl Link {
         std::mem::take(&mut *lock(&self.given))
     }
 
-    /// Starts reading and ticking; jobs arrive at the receiver, invocations for other hosts at `invoke`.
+    /// Starts reading and ticking; jobs arrive at the receiver, invocations for other hosts at `invoke`. If nothing is
+    /// heard for as long as `silence`, the connection is taken for lost.
     pub fn start(
         input: impl Read + Send + 'static,
         out: impl Write + Send + 'static,
+        silence: Option<Duration>,
         invoke: impl Fn(&Arc<Link>, Invocation) -> debark_wire::Outcome + Send + Sync + 'static,
     ) -> (Arc<Self>, Receiver<Job>) {
         let (jobs, receiver) = mpsc::channel();
@@ -94,11 +98,18 @@ impl Link {
             current: Mutex::default(),
             busy: Mutex::new(0),
             idle: Condvar::new(),
+            heard: Mutex::new(Instant::now()),
         });
         let ticker = Arc::downgrade(&link);
+        let silent = jobs.clone();
         std::thread::spawn(move || {
             while let Some(link) = ticker.upgrade() {
                 link.announce();
+                if silence.is_some_and(|silence| lock(&link.heard).elapsed() > silence) {
+                    link.lose();
+                    drop(silent.send(Job::Lost));
+                    return;
+                }
                 if link.dirty.load(Ordering::Relaxed) {
                     link.flush();
                 }
@@ -119,7 +130,9 @@ impl Link {
     ) {
         loop {
             // The main thread may be gone already: then nobody wants jobs any more.
-            match debark_wire::read::<ToAgent>(&mut input) {
+            let message = debark_wire::read::<ToAgent>(&mut input);
+            *lock(&self.heard) = Instant::now();
+            match message {
                 Ok(ToAgent::Play { shared, host }) => drop(jobs.send(Job::Play { shared, host })),
                 Ok(ToAgent::Answer { id, answer }) => self.answered(id, answer),
                 Ok(ToAgent::Magic { play, vars }) => {
@@ -142,6 +155,7 @@ impl Link {
                         link.idle.notify_all();
                     });
                 }
+                Ok(ToAgent::Ping) => {}
                 Ok(ToAgent::End) => drop(jobs.send(Job::End)),
                 Err(error) => {
                     if !matches!(error, WireError::Closed) {
@@ -262,5 +276,21 @@ impl Link {
         while *busy > 0 {
             busy = self.idle.wait(busy).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_far_side_that_says_nothing_is_gone() {
+        let (reader, _writer) = std::io::pipe().expect("a pipe");
+        let silence = Duration::from_millis(200);
+        let (link, jobs) = Link::start(reader, std::io::sink(), Some(silence), |_, _| Default::default());
+        assert!(!link.is_lost());
+        assert!(matches!(jobs.recv(), Ok(Job::Lost)));
+        assert!(link.is_lost());
+        assert!(link.request(Request::RefreshInventory).is_err());
     }
 }

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use debark_modules::Host;
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
-use debark_wire::{Cost, FromAgent, Invocation, MAGIC, Outcome, Play, PlayEnd, Request};
+use debark_wire::{Cost, FromAgent, Invocation, MAGIC, Outcome, Play, PlayEnd, Request, SILENCE};
 
 use crate::invoke::{failed, invoke};
 use crate::journal::Journal;
@@ -25,7 +26,7 @@ pub fn agent() {
     if std::io::Read::read_exact(&mut input, &mut magic).is_err() || magic != MAGIC {
         return;
     }
-    let (link, jobs) = Link::start(input, std::io::stdout(), delegated);
+    let (link, jobs) = Link::start(input, std::io::stdout(), Some(Duration::from_secs(SILENCE)), delegated);
     let interpreter = Interpreter::new(link.clone());
     let mut journal: Option<RefCell<Journal>> = None;
     link.send(&FromAgent::Hello {
@@ -62,7 +63,7 @@ pub fn agent() {
 pub fn worker() {
     greet();
     let (calls, todo) = mpsc::channel::<(Invocation, mpsc::Sender<Outcome>)>();
-    let (link, jobs) = Link::start(std::io::stdin(), std::io::stdout(), move |_, invocation| {
+    let (link, jobs) = Link::start(std::io::stdin(), std::io::stdout(), None, move |_, invocation| {
         let (sender, receiver) = mpsc::channel();
         // What the host is known to be lives in one thread, or every call would have to read it again.
         let sent = calls.send((invocation, sender)).is_ok();

@@ -60,6 +60,15 @@ impl<W: Write> Writer<W> {
         self.out.is_some()
     }
 
+    /// Lets a running agent know that this side is still there; whether there is more to come.
+    pub(crate) fn ping(&mut self) -> bool {
+        let mut frame = Vec::new();
+        if self.first.is_none() && debark_wire::write(&mut frame, &ToAgent::Ping).is_ok() {
+            self.parts(&[frame.into()]);
+        }
+        self.out.is_some()
+    }
+
     fn parts(&mut self, parts: &[Arc<[u8]>]) {
         let Some(out) = &mut self.out else { return };
         if parts.iter().try_for_each(|part| out.write_all(part)).and_then(|()| out.flush()).is_err() {

@@ -7,7 +7,7 @@ use std::io::{BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -27,6 +27,8 @@ const STACK: usize = 256 << 10;
 /// What comes from a session.
 #[derive(Debug)]
 pub enum Incoming {
+    /// A sentence about ssh arguments that were left out.
+    Warning(String),
     /// The host has no agent yet: that many bytes are on their way.
     Uploading(u64),
     /// The agent runs; what the login shell printed before it, if anything.
@@ -65,7 +67,9 @@ impl Session {
             local_command(agents, cache)?
         } else {
             let sent = first.iter().map(|part| part.len()).sum();
-            let mut argv = target.ssh().argv.into_iter();
+            let ssh = target.ssh();
+            ssh.warnings.into_iter().for_each(|text| tell(Incoming::Warning(text)));
+            let mut argv = ssh.argv.into_iter();
             let mut command = Command::new(argv.next().unwrap_or_default());
             command.args(argv).arg(bootstrap::command(agents, sent));
             command
@@ -166,8 +170,13 @@ fn local_command(agents: &Agents, cache: &Path) -> Result<Command, Problem> {
 
 fn write(stdin: ChildStdin, first: Vec<Arc<[u8]>>, agents: &Agents, outgoing: &Receiver<Outgoing>) {
     let mut writer = Writer::new(stdin, first, agents.clone());
-    while let Ok(message) = outgoing.recv() {
-        if !writer.take(message) {
+    loop {
+        let more = match outgoing.recv_timeout(Duration::from_secs(debark_wire::PING)) {
+            Ok(message) => writer.take(message),
+            Err(RecvTimeoutError::Timeout) => writer.ping(),
+            Err(RecvTimeoutError::Disconnected) => false,
+        };
+        if !more {
             break;
         }
     }
@@ -305,7 +314,7 @@ impl Reader {
                 Problem::new(
                     ProblemKind::Agent,
                     format!(
-                        "{address} is a {detail} machine, and this debark has agents for {} only",
+                        "{address} says `{detail}` to `uname -m`, and this debark has agents for {} only",
                         known.join(", ")
                     ),
                 )

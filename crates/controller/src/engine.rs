@@ -120,6 +120,8 @@ pub struct Engine<'a> {
     stopping: bool,
     /// Sessions that were told to end, kept until the run is over: dropping one would kill it.
     ending: Vec<Box<dyn Channel>>,
+    /// What was said of ssh's arguments.
+    told: BTreeSet<String>,
 }
 
 impl<'a> Engine<'a> {
@@ -146,6 +148,7 @@ impl<'a> Engine<'a> {
             outcome: Outcome::default(),
             stopping: false,
             ending: Vec::new(),
+            told: BTreeSet::new(),
         }
     }
 
@@ -293,6 +296,13 @@ impl<'a> Engine<'a> {
 
     fn incoming(&mut self, name: &str, incoming: Incoming) {
         match incoming {
+            Incoming::Warning(text) => {
+                // What is said of one host's ssh arguments holds for all that have the same.
+                let what = text.split_once(": ").map_or(text.as_str(), |(_, what)| what).to_owned();
+                if self.told.insert(what) {
+                    self.warn(&text);
+                }
+            }
             Incoming::Uploading(bytes) => {
                 // From here on the line decides how long it takes; ssh notices a dead one.
                 if let Some(host) = self.hosts.get_mut(name) {

@@ -53,9 +53,18 @@ pub enum ToAgent {
         /// Why, for the recap.
         reason: String,
     },
+    /// The controller is still there. Sent when it has nothing else to say.
+    Ping,
     /// Nothing more comes: end when done.
     End,
 }
+
+/// How often a controller that has nothing to say sends [`ToAgent::Ping`], in seconds.
+pub const PING: u64 = 30;
+
+/// An agent that has heard nothing for so many seconds takes the connection for lost: ssh's server notices a controller that
+/// lost its power only after hours, and meanwhile nobody else could work on the host.
+pub const SILENCE: u64 = 6 * PING;
 
 /// From the agent to the controller.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -184,6 +184,7 @@ pub fn async_job() {
 
 /// A way to a controller that is gone: every request is refused at once.
 fn offline() -> crate::upstream::Remote {
-    let (link, _) = crate::link::Link::start(std::io::empty(), std::io::sink(), |_, _| Outcome::default());
+    let (link, _) =
+        crate::link::Link::start(std::io::empty(), std::io::sink(), None, |_, _| Outcome::default());
     crate::upstream::Remote { link, store: Default::default(), origin: Default::default() }
 }

@@ -168,7 +168,9 @@ impl Target {
         let (name, value) = option.split_once(['=', ' '])?;
         let (name, value) = (name.trim().to_lowercase(), value.trim().to_lowercase());
         let (_, values) = LOOSENING.iter().find(|(loose, _)| *loose == name)?;
-        (values.is_empty() || values.contains(&value.as_str())).then(|| {
+        // Any but what debark says itself.
+        let other = values.is_empty() && value != "publickey";
+        (other || values.contains(&value.as_str())).then(|| {
             format!(
                 "{}: the ssh option `{option}` has no effect: debark always uses keys and checks hosts",
                 self.name

@@ -235,6 +235,10 @@ impl<'a> Engine<'a> {
                 host.phase = Phase::Waiting;
             }
             host.send_frame(frame);
+            if spec.index + 1 == self.world.plays() && (batch.len() == 1 || !spec.delegates) {
+                // Told now, the agent ends with the play: one round trip less.
+                host.send(&ToAgent::End);
+            }
             self.outcome.recap.hosts.entry(name.clone()).or_default();
             self.want(name);
         }

@@ -38,6 +38,8 @@ pub struct PlaySpec {
     pub any_errors_fatal: bool,
     /// `ignore_unreachable`: hosts that cannot be reached are out of this play only.
     pub ignore_unreachable: bool,
+    /// Whether hosts may be asked to run tasks for others: what is sent to them must not be the last they hear.
+    pub delegates: bool,
     /// Whether a task says `meta: clear_host_errors`.
     pub forgives: bool,
     /// Where hosts may write on the controller's disk.

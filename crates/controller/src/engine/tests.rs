@@ -212,12 +212,19 @@ impl Connector for Test {
                         let outcome = debark_wire::Outcome { result, ..Default::default() };
                         tell(Incoming::Message(FromAgent::Invoked { id, outcome }));
                     }
-                    ToAgent::End => break,
+                    ToAgent::End => {
+                        // It ends once the plays have run; until then their answers still arrive.
+                        let (threads, tell) = (std::mem::take(&mut threads), tell.clone());
+                        std::thread::spawn(move || {
+                            threads
+                                .into_iter()
+                                .for_each(|thread: std::thread::JoinHandle<()>| thread.join().unwrap());
+                            tell(Incoming::Closed(None));
+                        });
+                    }
                     other => drop(messages.send(other)),
                 }
             }
-            threads.into_iter().for_each(|thread| thread.join().unwrap());
-            tell(Incoming::Closed(None));
         });
         Ok(Box::new(channel))
     }

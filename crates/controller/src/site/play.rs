@@ -85,6 +85,9 @@ impl Site {
         self.command_line_become(&mut play);
         let mut tasks = Tasks::default();
         play.tasks.iter().for_each(|node| tasks.add(node));
+        let shared = tasks.ids.len();
+        play.handlers.iter().for_each(|node| tasks.add(node));
+        tasks.ids.truncate(shared);
         let hosts: Vec<String> = selected.hosts.iter().map(|host| host.to_string()).collect();
         let mut fetching = Vec::new();
         fetches::collect(&play.tasks, &[], &mut fetching);
@@ -107,6 +110,7 @@ impl Site {
             serial,
             tasks: tasks.ids,
             forgives: tasks.forgives,
+            delegates: tasks.delegates,
             max_fail_percentage,
             any_errors_fatal,
             ignore_unreachable,
@@ -354,6 +358,7 @@ fn first(nodes: &[Node]) -> Option<&Task> {
 struct Tasks {
     ids: Vec<u32>,
     forgives: bool,
+    delegates: bool,
 }
 
 impl Tasks {
@@ -361,10 +366,14 @@ impl Tasks {
         match node {
             Node::Task(task) => {
                 self.ids.push(task.id);
+                // What an include brings is not known yet.
+                self.delegates |= task.keywords.delegate_to.is_some()
+                    || matches!(task.action.as_str(), "include_tasks" | "include_role");
                 self.forgives |= task.action == "meta"
                     && task.args.get("free_form").and_then(Value::as_str) == Some("clear_host_errors");
             }
             Node::Block(block) => {
+                self.delegates |= block.keywords.delegate_to.is_some();
                 block.block.iter().chain(&block.rescue).chain(&block.always).for_each(|node| self.add(node));
             }
         }

@@ -69,7 +69,7 @@ for n in range(20):
 name = host.get_fact(LinuxDistribution)["name"]
 for n in range(15):
     files.template(name=f"template {{n}}", src=f"templates/t{{n}}.j2", dest=f"/srv/bench/{{n}}/conf", mode="644",
-                   jinja_env_kwargs={{"trim_blocks": True, "keep_trailing_newline": True}},
+                   jinja_env_kwargs={{"trim_blocks": True}},
                    ansible_distribution=name, item_count=3)
 for n in range(10):
     files.line(name=f"line {{n}}", path="/srv/bench/0/lines", line=f"^key{{n}}=.*", replace=f"key{{n}}=value")

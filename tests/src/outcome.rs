@@ -87,7 +87,11 @@ impl Run {
     /// tasks that only one of the two runs wanted to run (`when: not ansible_check_mode`).
     pub fn mispredicted(&self, real: &Self) -> Vec<String> {
         let (check, real) = (self.outcomes(), real.outcomes());
-        let open = check.values().any(|outcome| outcome.status == "unknown");
+        // What was left out because it was a check (`when: not ansible_check_mode`) is as open as what is unknown.
+        let open = check.iter().any(|(which, outcome)| {
+            let left_out = || real.get(which).is_some_and(|then| then.status != "skipped");
+            outcome.status == "unknown" || outcome.status == "skipped" && left_out()
+        });
         let mut wrong = Vec::new();
         for (which, then) in &real {
             let Some(predicted) = check.get(which) else {

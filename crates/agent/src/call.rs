@@ -3,7 +3,7 @@
 
 use debark_expr::Scope;
 use debark_value::{Map, Value, map};
-use debark_wire::{Answer, Become, Invocation, Outcome, Request};
+use debark_wire::{Answer, Invocation, Outcome, Request};
 
 use crate::actions;
 use crate::invoke::{failed, invoke};
@@ -49,10 +49,13 @@ impl Running<'_> {
                 args.extend(map.iter().map(|(k, v)| (k.clone(), v.clone())));
             }
         }
-        if let Some(template) = &task.args_template
-            && let Value::Map(map) = render("args", template)?
-        {
-            args.extend(map.iter().map(|(k, v)| (k.clone(), v.clone())));
+        if let Some(template) = &task.args_template {
+            match render("args", template)? {
+                Value::Map(map) => args.extend(map.iter().map(|(k, v)| (k.clone(), v.clone()))),
+                Value::Null | Value::Omit => {}
+                // `include_vars: "{{ file }}"`
+                free_form => drop(args.insert("_raw_params".into(), free_form)),
+            }
         }
         for (name, value) in &task.args {
             if actions::takes_raw(&task.action, name) {
@@ -97,6 +100,7 @@ impl Running<'_> {
             }
             None => None,
         };
+        doing.delegated.borrow_mut().clone_from(&target);
         let invocation = Invocation {
             module,
             args,
@@ -112,7 +116,7 @@ impl Running<'_> {
             role_path: self.on.remote.origin.borrow().role_path.clone(),
             no_log: doing.no_log,
             fresh: self.stale.get(),
-            foreseen: self.predicted.get(),
+            foreseen: self.on.foresight.borrow().any,
         };
         Ok((invocation, target))
     }
@@ -137,86 +141,6 @@ impl Running<'_> {
         Ok(variables)
     }
 
-    /// Whom to become: `ansible_become*` variables above keywords, as documented.
-    fn becoming(&self, doing: &Doing, scope: &Scope) -> Result<Option<Become>, String> {
-        let keywords = &doing.keywords;
-        let variable = |name: &str| -> Result<Option<Value>, String> {
-            if scope.get_raw(name).is_none() {
-                return Ok(None);
-            }
-            self.on.engine.eval(name, scope).map(Some).map_err(|e| format!("`{name}`: {e}"))
-        };
-        let setting = |name: &str, keyword: &Option<Value>| -> Result<Option<String>, String> {
-            let value = match (variable(name)?, keyword) {
-                (Some(value), _) => Some(value),
-                (None, Some(value)) => {
-                    Some(self.on.engine.render_value(value, scope).map_err(|e| format!("`{name}`: {e}"))?)
-                }
-                (None, None) => None,
-            };
-            Ok(value
-                .filter(|v| !v.is_null() && !matches!(v, Value::Omit))
-                .map(|v| v.to_string())
-                .filter(|v| !v.is_empty()))
-        };
-        let wanted = match variable("ansible_become")? {
-            Some(value) => value.to_bool().map_err(|e| format!("`ansible_become` {e}"))?,
-            None => self.flag(&keywords.become_, "become", scope)?.unwrap_or(false),
-        };
-        if !wanted {
-            return self.remote_user(doing, scope);
-        }
-        let become_ = Become {
-            method: setting("ansible_become_method", &keywords.become_method)?
-                .map(|method| debark_modules::short_name(&method).to_owned())
-                .unwrap_or_else(|| "sudo".into()),
-            user: setting("ansible_become_user", &keywords.become_user)?.unwrap_or_else(|| "root".into()),
-            exe: setting("ansible_become_exe", &keywords.become_exe)?,
-            flags: setting("ansible_become_flags", &keywords.become_flags)?,
-        };
-        if !matches!(become_.method.as_str(), "sudo" | "su" | "doas") {
-            return Err(format!("become_method `{}` is not known (sudo, su and doas are)", become_.method));
-        }
-        Ok(Some(become_).filter(|b| b.user != self.on.user))
-    }
-
-    /// `remote_user` of a task, where the connection is another user's: root can be anybody.
-    fn remote_user(&self, doing: &Doing, scope: &Scope) -> Result<Option<Become>, String> {
-        let named = ["ansible_user", "ansible_ssh_user"].iter().any(|name| scope.get_raw(name).is_some());
-        let Some(user) = doing.keywords.remote_user.as_ref().filter(|_| !named) else { return Ok(None) };
-        let user = self.on.engine.render_value(user, scope).map_err(|e| format!("`remote_user`: {e}"))?;
-        let user = user.to_string();
-        if user.is_empty() || user == self.on.user || self.play.borrow().host.local {
-            return Ok(None);
-        }
-        if self.on.user != "root" {
-            return Err(format!(
-                "the task is for the user {user}, but the connection is {}'s: `remote_user` belongs to the play, or use `become_user`",
-                self.on.user
-            ));
-        }
-        Ok(Some(Become { method: "su".into(), user, exe: None, flags: None }))
-    }
-
-    fn password(&self, become_: &Become, scope: &Scope) -> Option<String> {
-        let names = ["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"];
-        let from_vars = names.iter().find_map(|name| {
-            scope.get_raw(name)?;
-            self.on.engine.eval(name, scope).ok().map(|value| value.to_string())
-        });
-        let play = self.play.borrow();
-        let given = || {
-            let known = &play.host.become_passwords;
-            known
-                .iter()
-                .find(|(user, _)| *user == become_.user || user == "*")
-                .map(|(_, password)| password.clone())
-        };
-        let password = from_vars.filter(|text| !text.is_empty()).or_else(given)?;
-        self.on.secrets.borrow_mut().add(&password);
-        Some(password)
-    }
-
     /// Runs a call where it belongs and takes up what it yields.
     pub fn dispatch(
         &self,
@@ -229,16 +153,14 @@ impl Running<'_> {
             return done;
         }
         let check = invocation.check;
-        let outcome = match target {
+        let failure = |why| failed(why, None, Map::new());
+        let here = target.is_none();
+        let mut outcome = match target {
             Some(host) => {
                 invocation.secrets = self.on.secrets.borrow().needles().to_vec();
-                self.delegate(doing, host, invocation, scope)
+                self.delegate(doing, host, invocation.clone(), scope).unwrap_or_else(failure)
             }
-            None => self.here(doing.task.id, &invocation, scope),
-        };
-        let mut outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(why) => failed(why, None, Map::new()),
+            None => self.here(doing.task.id, &invocation, scope).unwrap_or_else(failure),
         };
         if outcome.unknown.is_some() && !self.check() {
             // A task's own check mode in a run that is none: nothing will ever be known of it but that it was left out.
@@ -249,13 +171,15 @@ impl Running<'_> {
             };
             outcome.result.extend(left_out);
         }
-        // What fails only because check mode left out what comes before it (a service of a package that would be
-        // installed) is not known to fail.
-        if outcome.failed && check && self.predicted.get() {
-            let msg = outcome.result.get("msg").map(Value::to_string).unwrap_or_default();
-            return Done::unknown(&format!(
-                "it fails now ({msg}), but earlier tasks would change the host first"
-            ));
+        if check && self.check() {
+            outcome = self.on.foresight.borrow_mut().revise(&invocation, outcome, here);
+            // Its fact is as open as itself.
+            if let (Some(why), "getent", Some(database)) =
+                (&outcome.unknown, invocation.module.as_str(), invocation.args.get("database"))
+            {
+                let fact = map! { format!("getent_{database}") => Value::Unknown(why.as_str().into()) };
+                self.on.state.borrow_mut().returned(fact);
+            }
         }
         self.take_facts(doing, &outcome, scope);
         Done::of(outcome)

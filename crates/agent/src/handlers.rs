@@ -18,6 +18,8 @@ pub struct Handlers {
     all: Vec<Handler>,
     /// What was notified and not run yet. Whom it means is decided when handlers run: an include may bring more.
     topics: Vec<String>,
+    /// Whether handlers run: what they notify is meant at once.
+    flushing: bool,
     /// Names the play in the host's record.
     pub key: String,
     /// What an earlier run left. It waits until the play's own tasks have run: before, variables that a handler
@@ -178,6 +180,8 @@ impl Running<'_> {
         for name in &names {
             if handlers.meant(name, self).is_empty() {
                 missing = Some(name.clone());
+            } else if handlers.flushing {
+                handlers.mark(name, self);
             } else {
                 handlers.mark_all(std::slice::from_ref(name));
             }
@@ -217,6 +221,13 @@ impl Running<'_> {
     /// Runs what is notified. One that fails stays notified, and so does what comes after it. What a handler notifies
     /// that stands before it waits for the next time; the last time runs all.
     pub fn flush_handlers(&self, context: &Rc<Context>, last: bool) -> Flow {
+        self.handlers.borrow_mut().flushing = true;
+        let flow = self.notified_handlers(context, last);
+        self.handlers.borrow_mut().flushing = false;
+        flow
+    }
+
+    fn notified_handlers(&self, context: &Rc<Context>, last: bool) -> Flow {
         let context = Rc::new(Context { handler: true, ..(**context).clone() });
         for _ in 0..ROUNDS {
             let topics = std::mem::take(&mut self.handlers.borrow_mut().topics);

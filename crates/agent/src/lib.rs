@@ -1,15 +1,20 @@
 //! Runs a compiled play on the host it stands on.
 
 mod actions;
+mod attempts;
+mod becoming;
 mod call;
 mod context;
 mod facts;
+mod foresight;
 mod handlers;
 mod invoke;
 mod journal;
 mod link;
 mod looping;
+mod once;
 mod progress;
+mod report;
 mod run;
 mod serve;
 mod services;

@@ -13,6 +13,7 @@ use debark_value::{Map, Value};
 use debark_wire::{Answer, Block, Cost, Event, FromAgent, HostPlay, Node, Play, PlayEnd, Task};
 
 use crate::context::Context;
+use crate::foresight::Foresight;
 use crate::handlers::Handlers;
 use crate::journal::Journal;
 use crate::link::Link;
@@ -58,6 +59,8 @@ pub struct Interpreter {
     pub state: RefCell<HostState>,
     /// What must not be shown.
     pub secrets: RefCell<Secrets>,
+    /// What check mode has foreseen.
+    pub foresight: RefCell<Foresight>,
     /// Who this process is.
     pub user: String,
     began: Instant,
@@ -84,8 +87,6 @@ pub struct Running<'a> {
     /// Whether it was told that handlers cannot be remembered.
     pub forgetful: Cell<bool>,
     once_ran: RefCell<HashSet<u32>>,
-    /// Whether check mode left out a change: what follows may look at a host that is not yet as it will be.
-    pub predicted: Cell<bool>,
 }
 
 impl Interpreter {
@@ -101,6 +102,7 @@ impl Interpreter {
             began: Instant::now(),
             workers: RefCell::default(),
             state: RefCell::default(),
+            foresight: RefCell::default(),
             secrets: RefCell::default(),
             link,
             store,
@@ -171,7 +173,6 @@ impl Interpreter {
             progress: RefCell::new(progress),
             forgetful: Cell::new(false),
             once_ran: RefCell::default(),
-            predicted: Cell::new(false),
         };
         let context = Context { keywords, ..Context::default() };
         // A play's own vars reach the agent merged per host; as a block's they would outrank the role's.

@@ -1,16 +1,15 @@
-//! One task: its loop, its conditions, its tries, and what is reported and remembered of it.
+//! One task, from its turn to what is remembered of it.
 
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use debark_expr::{LayerKind, Scope, Truth};
+use debark_expr::Scope;
 use debark_value::{Map, Value, map};
-use debark_wire::{Answer, Event, FileDiff, Keywords, Outcome, Request, Status, Task, TaskResult};
+use debark_wire::{Answer, Event, Keywords, Outcome, Request, Status, Task};
 
 use crate::context::{Context, merge};
 use crate::invoke::failed;
-use crate::looping::Item;
 use crate::run::{Flow, Running};
 use crate::upstream::Origin;
 
@@ -28,7 +27,10 @@ pub struct Doing<'a> {
     pub no_log: bool,
     /// Whether a failure is to be ignored.
     pub ignore_errors: bool,
-    started: Instant,
+    /// When it began.
+    pub started: Instant,
+    /// The host that runs it instead, once that is known.
+    pub delegated: RefCell<Option<String>>,
 }
 
 /// What came of a task or one item, before it is reported.
@@ -141,6 +143,7 @@ impl Running<'_> {
             context,
             keywords,
             started: Instant::now(),
+            delegated: RefCell::default(),
         };
         self.on.link.begin(task.id, &doing.name);
         if let Err(why) = self.flags(&mut doing, &scope) {
@@ -230,7 +233,7 @@ impl Running<'_> {
     }
 
     /// Whether what another agent did is being taken over.
-    fn repeats(&self) -> bool {
+    pub fn repeats(&self) -> bool {
         self.progress.borrow().repeats()
     }
 
@@ -251,196 +254,6 @@ impl Running<'_> {
             return Some(Flow::Stop);
         }
         None
-    }
-
-    /// `run_once`: whether this host runs the task. Otherwise it takes over what the host got that did.
-    fn once(&self, doing: &Doing, scope: &Scope) -> Result<bool, Flow> {
-        let alone = self.play.borrow().host.batch.len() <= 1;
-        if alone || self.repeats() || !self.wants_once(doing, scope) {
-            return Ok(true);
-        }
-        match self.on.link.request(Request::RunOnce { task: doing.task.id }) {
-            Ok(Answer::Ran { result, failed }) => {
-                if doing.task.action == "meta" {
-                    let skipped = result.get("skipped").is_some();
-                    let word = doing.task.args.get("free_form").and_then(Value::as_str).unwrap_or_default();
-                    let flow = if skipped { None } else { crate::actions::for_all(self, word) };
-                    return flow.map_or(Ok(false), Err);
-                }
-                if let Some(name) = &doing.task.register {
-                    self.on.state.borrow_mut().set(name, result.clone());
-                }
-                if let Some(facts) = result.get("ansible_facts").and_then(Value::as_map) {
-                    let mut state = self.on.state.borrow_mut();
-                    facts.iter().for_each(|(name, value)| state.set(name, value.clone()));
-                }
-                if failed && !doing.ignore_errors { Err(Flow::Failed) } else { Ok(false) }
-            }
-            Ok(_) => Ok(true),
-            Err(_) => Err(Flow::Stop),
-        }
-    }
-
-    /// Whether all conditions hold: `None` if so, else what is reported instead of running.
-    fn conditions(&self, doing: &Doing, scope: &Scope) -> Option<Done> {
-        for condition in doing.context.conditions(&doing.task.keywords) {
-            match self.on.engine.test(&condition.value, scope) {
-                Ok(Truth::True) => {}
-                Ok(Truth::False) => {
-                    return Some(Done::skipped("Conditional result was False", Some(&condition.value)));
-                }
-                Ok(Truth::Unknown(reason)) => return Some(Done::unknown(&reason)),
-                Err(error) => {
-                    let why = format!("the condition `{}` cannot be decided: {error}", condition.value);
-                    return Some(Done::failed(why, error.hint().map(str::to_owned)));
-                }
-            }
-        }
-        None
-    }
-
-    /// One item, or the task without a loop: conditions, then tries until it succeeds.
-    pub fn attempts(&self, doing: &Doing, scope: &Scope) -> Done {
-        if let Some(instead) = self.conditions(doing, scope) {
-            return instead;
-        }
-        let task = doing.task;
-        let retries = self.number(&task.retries, "retries", scope);
-        let delay = self.number(&task.delay, "delay", scope);
-        let (retries, delay) = match (retries, delay) {
-            (Ok(retries), Ok(delay)) => (retries, delay.unwrap_or(5.0)),
-            (Err(why), _) | (_, Err(why)) => return Done::failed(why, None),
-        };
-        let tries = match retries {
-            Some(retries) => retries.max(0.0) as u32 + 1,
-            None if task.until.is_empty() => 1,
-            None => 4,
-        };
-        let mut attempt = 1;
-        loop {
-            let mut done = self.execute(doing, scope);
-            self.warn(doing, &done);
-            if tries > 1 {
-                done.outcome.result.insert("attempts".into(), attempt.into());
-            }
-            let after = self.after(doing, &done, scope);
-            self.judge(doing, &mut done, &after);
-            let satisfied = if task.until.is_empty() {
-                Ok(if done.outcome.failed { Truth::False } else { Truth::True })
-            } else {
-                let after = self.after(doing, &done, scope);
-                self.all_hold(&task.until, "until", &after)
-            };
-            match satisfied {
-                Ok(Truth::True) | Ok(Truth::Unknown(_)) => return done,
-                Ok(Truth::False) if attempt >= tries || tries == 1 => {
-                    if tries > 1 {
-                        // Of tries that were all in vain ansible-core counts those after the first.
-                        done.outcome.result.insert("attempts".into(), (tries - 1).into());
-                    }
-                    if tries > 1 && !task.until.is_empty() && !done.outcome.failed {
-                        let last =
-                            done.outcome.result.get("msg").map(|msg| format!(": {msg}")).unwrap_or_default();
-                        let why = format!("`until` did not come true in {tries} tries{last}");
-                        done = Done::of(failed(why, None, std::mem::take(&mut done.outcome.result)));
-                    }
-                    return done;
-                }
-                Ok(Truth::False) => {}
-                Err(why) => return Done::failed(why, None),
-            }
-            if self.on.link.is_lost() || self.on.link.stop_reason().is_some() {
-                return done;
-            }
-            attempt += 1;
-            self.on.link.event(Event::Retry {
-                task: task.id,
-                name: doing.name.clone(),
-                left: tries + 1 - attempt,
-            });
-            self.on.link.flush();
-            std::thread::sleep(Duration::from_secs_f64(delay.clamp(0.0, 86_400.0)));
-        }
-    }
-
-    /// Passes on what the module warns of.
-    fn warn(&self, doing: &Doing, done: &Done) {
-        let Some(Value::List(warnings)) = done.outcome.result.get("warnings").filter(|_| !doing.no_log)
-        else {
-            return;
-        };
-        for warning in warnings.iter() {
-            self.on.link.event(Event::Warning(self.on.scrub(&format!("{}: {warning}", doing.name))));
-        }
-    }
-
-    /// The scope with the result under its register's name, for `until`, `changed_when`, `failed_when`.
-    fn after(&self, doing: &Doing, done: &Done, scope: &Scope) -> Scope {
-        let mut scope = scope.clone();
-        if let Some(name) = &doing.task.register {
-            let mut layer = Map::new();
-            layer.insert(name.as_str().into(), done.register());
-            scope.push(Arc::new(layer), LayerKind::Plain);
-        }
-        scope
-    }
-
-    /// `changed_when` and `failed_when`.
-    fn judge(&self, doing: &Doing, done: &mut Done, after: &Scope) {
-        let task = doing.task;
-        if done.outcome.skipped.is_some() || done.outcome.unreachable {
-            return;
-        }
-        // The outcome of a command that check mode left out cannot be judged, except by what does not look at it.
-        if !task.changed_when.is_empty() && !done.outcome.failed {
-            match self.all_hold(&task.changed_when, "changed_when", after) {
-                Ok(Truth::Unknown(_)) => {}
-                Ok(truth) => done.outcome.changed = truth == Truth::True,
-                Err(why) => return *done = Done::failed(why, None),
-            }
-            done.outcome.result.insert("changed".into(), done.outcome.changed.into());
-        }
-        if !task.failed_when.is_empty() {
-            match self.all_hold(&task.failed_when, "failed_when", after) {
-                Ok(Truth::True) => {
-                    done.outcome.failed = true;
-                    done.outcome.result.insert("failed".into(), true.into());
-                    done.outcome.result.insert("failed_when_result".into(), true.into());
-                    let why = "`failed_when` holds".to_owned();
-                    done.outcome.result.entry("msg".into()).or_insert_with(|| why.into());
-                }
-                Ok(Truth::False) => {
-                    done.outcome.failed = false;
-                    done.outcome.result.insert("failed".into(), false.into());
-                    done.outcome.result.insert("failed_when_result".into(), false.into());
-                }
-                Ok(Truth::Unknown(_)) => {}
-                Err(why) => return *done = Done::failed(why, None),
-            }
-        }
-        let flow = std::mem::replace(&mut done.flow, Flow::Next);
-        *done = Done { flow, ..Done::of(std::mem::take(&mut done.outcome)) };
-    }
-
-    /// Whether all of some conditions hold.
-    ///
-    /// # Errors
-    /// One cannot be decided.
-    pub fn all_hold(&self, conditions: &[Value], keyword: &str, scope: &Scope) -> Result<Truth, String> {
-        let mut unknown = None;
-        for condition in conditions {
-            match self.on.engine.test(condition, scope) {
-                Ok(Truth::True) => {}
-                Ok(Truth::False) => return Ok(Truth::False),
-                Ok(Truth::Unknown(reason)) => unknown = Some(reason),
-                Err(error) => {
-                    return Err(format!(
-                        "the condition `{condition}` of `{keyword}` cannot be decided: {error}"
-                    ));
-                }
-            }
-        }
-        Ok(unknown.map_or(Truth::True, Truth::Unknown))
     }
 
     /// Remembers, notifies and reports; says what follows.
@@ -502,7 +315,7 @@ impl Running<'_> {
         }
         self.record(doing, &done);
         if self.check() && matches!(done.status, Status::Changed | Status::Unknown) {
-            self.predicted.set(true);
+            self.on.foresight.borrow_mut().any = true;
         }
         let ran = done.status != Status::Skipped;
         self.ran.set(self.ran.get() + u64::from(ran));
@@ -516,135 +329,5 @@ impl Running<'_> {
         let flow = if failed { Flow::Failed } else { done.flow };
         self.note(task.id, flow.clone(), ran);
         flow
-    }
-
-    /// Reports a failure outside of any task of the play.
-    pub fn report_alone(&self, task: &Task, why: &str) {
-        let context = Rc::new(Context::default());
-        let doing = Doing {
-            name: task.name.clone(),
-            no_log: false,
-            ignore_errors: false,
-            task,
-            context: &context,
-            keywords: Keywords::default(),
-            started: Instant::now(),
-        };
-        let result = self.report(&doing, &Done::failed(why, None), None, Duration::ZERO);
-        self.on.link.event(Event::Task(Box::new(result)));
-    }
-
-    fn is_once(&self, doing: &Doing, scope: &Scope) -> bool {
-        self.play.borrow().host.batch.len() > 1 && self.wants_once(doing, scope)
-    }
-
-    /// `run_once`, or an action that by its nature happens once for all hosts.
-    fn wants_once(&self, doing: &Doing, scope: &Scope) -> bool {
-        let said = || {
-            let word = doing.task.args.get("free_form").and_then(Value::as_str);
-            matches!(
-                word,
-                Some("clear_facts" | "clear_host_errors" | "end_batch" | "end_play" | "refresh_inventory")
-            )
-        };
-        matches!(doing.task.action.as_str(), "add_host" | "pause")
-            || doing.task.action == "meta" && said()
-            || self.flag(&doing.keywords.run_once, "run_once", scope).ok().flatten().unwrap_or(false)
-    }
-
-    /// Tells the controller about variables that other hosts read.
-    pub fn share(&self, vars: impl FnOnce() -> Map) {
-        if self.play.borrow().play.share_vars {
-            self.on.link.event(Event::Vars(vars()));
-        }
-    }
-
-    /// The journal has what changed or failed.
-    fn record(&self, doing: &Doing, done: &Done) {
-        let word = match done.status {
-            Status::Changed => "changed",
-            Status::Failed | Status::Rescued | Status::Ignored | Status::Unreachable => "failed",
-            _ => return,
-        };
-        if self.check() {
-            return;
-        }
-        let play = self.play.borrow();
-        let mut entry = serde_json::Map::new();
-        let name = if doing.no_log { doing.task.action.clone() } else { self.on.scrub(&doing.name) };
-        let facts = [
-            ("host", play.host.host.clone()),
-            ("play", play.play.name.clone()),
-            ("task", name),
-            ("action", doing.task.action.clone()),
-            ("place", play.place(doing.task)),
-            ("status", word.into()),
-        ];
-        entry.extend(facts.into_iter().map(|(key, value)| (key.to_owned(), value.into())));
-        self.journal.borrow().record(entry);
-    }
-
-    /// What the controller is told of a task or an item.
-    pub fn report(&self, doing: &Doing, done: &Done, item: Option<&Item>, elapsed: Duration) -> TaskResult {
-        let outcome = &done.outcome;
-        let play = self.play.borrow();
-        let hidden = doing.no_log;
-        let msg = || {
-            outcome.result.get("msg").map(|msg| match msg {
-                Value::Str(text) => text.to_string(),
-                other => debark_value::to_json_string(other),
-            })
-        };
-        let message = match done.status {
-            Status::Skipped => outcome.skipped.clone(),
-            Status::Unknown => {
-                outcome.unknown.as_ref().map(|reason| format!("decided at run time: {reason}"))
-            }
-            Status::Ok | Status::Changed
-                if !matches!(doing.task.action.as_str(), "debug" | "assert" | "pause") =>
-            {
-                None
-            }
-            _ => msg(),
-        };
-        let wanted = play.host.options.verbosity > 0
-            || matches!(done.status, Status::Failed | Status::Ignored | Status::Rescued);
-        let clean = |text: &String| self.on.scrub(text);
-        let censored = || "hidden, because `no_log` was given for this task".to_owned();
-        TaskResult {
-            task: doing.task.id,
-            name: clean(&doing.name),
-            action: doing.task.action.clone(),
-            place: play.place(doing.task),
-            item: item.map(|item| if hidden { "(hidden)".to_owned() } else { clean(&item.label) }),
-            status: done.status,
-            message: if hidden { message.map(|_| censored()) } else { message.as_ref().map(clean) },
-            hint: if hidden { None } else { outcome.hint.as_ref().map(clean) },
-            diff: if hidden {
-                Vec::new()
-            } else {
-                outcome.diff.iter().map(|diff| self.clean_diff(diff)).collect()
-            },
-            result: match (hidden, wanted) {
-                (true, _) => Value::from(map! { "censored" => censored(), "changed" => outcome.changed }),
-                (false, true) => self.on.secrets.borrow().scrub_value(&Value::from(outcome.result.clone())),
-                (false, false) => Value::Null,
-            },
-            elapsed_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-            handler: doing.context.handler,
-            delegated: None,
-            no_log: hidden,
-            fatal: false,
-        }
-    }
-
-    fn clean_diff(&self, diff: &FileDiff) -> FileDiff {
-        let clean = |text: &String| self.on.scrub(text);
-        FileDiff {
-            before_header: clean(&diff.before_header),
-            before: clean(&diff.before),
-            after_header: clean(&diff.after_header),
-            after: clean(&diff.after),
-        }
     }
 }

@@ -107,26 +107,21 @@ fn there(host: &Host, src: &str, wanted: Wanted<'_>, joined: &mut Joined) -> Res
     if !tree.directory {
         return Err(Failure::new(format!("{src} is not a directory")));
     }
-    let mut fragments: Vec<_> =
-        tree.entries.iter().filter(|entry| entry.path.components().count() == 1).collect();
+    let mut fragments = tree.entries(true);
+    fragments.retain(|entry| entry.path.components().count() == 1);
     fragments.order_by(|a, b| a.path.cmp(&b.path));
     for entry in fragments {
         if !wanted(&entry.path.to_string_lossy())? {
             continue;
         }
-        let kind = match &entry.kind {
-            EntryKind::Link(target) => {
-                let found = tree.entries.iter().find(|other| other.path == crate::find::normal(target));
-                found.map(|other| &other.kind).ok_or_else(|| {
-                    Failure::new(format!(
-                        "the fragment {} of {src} is a link out of the directory",
-                        entry.path.display()
-                    ))
-                })?
-            }
-            kind => kind,
-        };
-        if let EntryKind::File { sha256, size } = kind {
+        if let EntryKind::Link(target) = &entry.kind {
+            let link = entry.path.display();
+            return Err(Failure::new(format!(
+                "the fragment {link} of {src} is a link to {}",
+                target.display()
+            )));
+        }
+        if let EntryKind::File { sha256, size } = &entry.kind {
             if *size > joined.room() {
                 return Err(too_large(&entry.path));
             }

@@ -68,7 +68,8 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         }
         return file(host, &params, &params.dest, Item::bytes(bytes), true);
     };
-    let (name, directory, items) = if params.remote_src { here(&params, &src)? } else { there(host, &src)? };
+    let (name, directory, items) =
+        if params.remote_src { here(&params, &src)? } else { there(host, &params, &src)? };
     let dest_dir = params.dest.as_os_str().to_string_lossy().ends_with('/') || params.dest.is_dir();
     if !directory {
         let item = items.into_iter().next().ok_or_else(|| Failure::new(format!("{src} is empty")))?;
@@ -133,9 +134,10 @@ fn together(plans: Vec<Plan>) -> Plan {
 
 type Found = (String, bool, Vec<Item>);
 
-fn there(host: &Host, src: &str) -> Result<Found, Failure> {
+fn there(host: &Host, params: &Params, src: &str) -> Result<Found, Failure> {
     let tree = host.upstream.find(src, Search::Files)?;
-    let items = tree.entries.into_iter().map(|entry| Item {
+    let (name, directory) = (tree.name.clone(), tree.directory);
+    let items = tree.entries(params.local_follow).into_iter().map(|entry| Item {
         // The controller is trusted, but a path that climbs is a mistake in any case.
         path: entry
             .path
@@ -151,7 +153,7 @@ fn there(host: &Host, src: &str) -> Result<Found, Failure> {
             }
         },
     });
-    Ok((tree.name, tree.directory, items.collect()))
+    Ok((name, directory, items.collect()))
 }
 
 fn here(params: &Params, src: &str) -> Result<Found, Failure> {

@@ -95,8 +95,7 @@ fn apply_symbolic(clauses: &str, current: u32, directory: bool, umask: u32) -> O
                 mode = match op {
                     '+' => mode | bits,
                     '-' => mode & !bits,
-                    // As chmod(1): `=` on a directory leaves its setuid and setgid bits unless they are named.
-                    _ if directory => mode & !(own & !0o6000) | bits,
+                    // Unlike chmod(1), Ansible takes the setuid and setgid bits of directories away, too.
                     _ => mode & !own | bits,
                 };
             }
@@ -153,6 +152,7 @@ mod tests {
         assert_eq!(symbolic("u+s,g-w", 0o775, false), 0o4755);
         assert_eq!(symbolic("+w", 0o444, false), 0o644);
         assert_eq!(symbolic("g=u", 0o700, false), 0o770);
-        assert_eq!(symbolic("u=rwx,go=rx", 0o2700, true), 0o2755);
+        assert_eq!(symbolic("u=rwx,go=rx", 0o2700, true), 0o755);
+        assert_eq!(symbolic("u=rwx,go=rxs", 0o700, true), 0o2755);
     }
 }

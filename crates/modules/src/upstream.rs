@@ -38,7 +38,7 @@ pub enum EntryKind {
     },
     /// A directory.
     Directory,
-    /// A symbolic link and where it points.
+    /// A symbolic link and where it points; in a [`Tree`], what it leads to comes next under the same path.
     Link(PathBuf),
 }
 
@@ -51,6 +51,29 @@ pub struct Tree {
     pub entries: Vec<Entry>,
     /// Whether the root is a directory.
     pub directory: bool,
+}
+
+impl Tree {
+    /// Its entries with each path once: what links lead to, as far as they lead anywhere, or the links themselves.
+    pub fn entries(self, follow: bool) -> Vec<Entry> {
+        let mut kept: Vec<Entry> = Vec::new();
+        let mut link: Option<PathBuf> = None;
+        for entry in self.entries {
+            if link.as_ref().is_some_and(|link| entry.path.starts_with(link)) {
+                if !follow {
+                    continue;
+                }
+                if kept.last().is_some_and(|last| last.path == entry.path) {
+                    kept.pop();
+                }
+            }
+            if let EntryKind::Link(_) = entry.kind {
+                link = Some(entry.path.clone());
+            }
+            kept.push(entry);
+        }
+        kept
+    }
 }
 
 /// The way back to the controller.
@@ -95,5 +118,40 @@ impl Upstream for NoUpstream {
     }
     fn stored_sha1(&self, dest: &Path) -> Result<Option<String>, Failure> {
         Err(Failure::new(format!("there is no controller to ask for {}", dest.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_or_what_they_lead_to() {
+        let file = || EntryKind::File { sha256: "0".into(), size: 0 };
+        let link = || EntryKind::Link("x".into());
+        let tree = || {
+            let entries = [
+                ("a", link()),
+                ("a", file()),
+                ("ab", file()),
+                ("d", link()),
+                ("d", EntryKind::Directory),
+                ("d/e", link()),
+                ("d/e", file()),
+                ("f", link()),
+            ];
+            let entries = entries.map(|(path, kind)| Entry { path: path.into(), kind, mode: 0o644 }).into();
+            Tree { name: "t".into(), entries, directory: true }
+        };
+        let shown = |follow| {
+            let entries = tree().entries(follow).into_iter();
+            let show = |entry: Entry| {
+                let mark = if let EntryKind::Link(_) = entry.kind { "@" } else { "" };
+                format!("{}{mark}", entry.path.display())
+            };
+            entries.map(show).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(true), ["a", "ab", "d", "d/e", "f@"]);
+        assert_eq!(shown(false), ["a@", "ab", "d@", "f@"]);
     }
 }

@@ -380,6 +380,7 @@ pub enum TreeKind {
     },
     /// A directory.
     Directory,
-    /// A symbolic link and where it points.
+    /// A symbolic link and where it points. If it leads to a file, or to a directory that is not around it, entries of
+    /// the same path follow that say what is there.
     Link(String),
 }

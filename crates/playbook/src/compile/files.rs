@@ -127,7 +127,7 @@ impl Compiler {
         let mut tree =
             Tree { name, path: full.display().to_string(), directory: meta.is_dir(), entries: Vec::new() };
         if meta.is_dir() {
-            self.walk(path, "", &mut tree.entries, 0)?;
+            self.walk(path, "", &mut tree.entries, &mut Vec::new())?;
         } else {
             let (sha256, size) = self.digest(path)?;
             let mode = mode_of(&meta);
@@ -136,17 +136,20 @@ impl Compiler {
         Ok(tree)
     }
 
+    /// A link is followed by what it leads to, under the same path: whether it counts or its target is for the host to
+    /// say. `within` are the directories around, as links may lead back to them.
     fn walk(
         &self,
         root: &Path,
         below: &str,
         entries: &mut Vec<TreeEntry>,
-        depth: usize,
+        within: &mut Vec<PathBuf>,
     ) -> Result<(), String> {
         let directory = root.join(below);
-        if depth > 64 || entries.len() > MAX_ENTRIES {
+        if within.len() > 64 || entries.len() > MAX_ENTRIES {
             return Err(format!("{} holds more than can be copied", root.display()));
         }
+        within.push(directory.canonicalize().map_err(|error| wrong(&directory, &error))?);
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&directory).map_err(|error| wrong(&directory, &error))? {
             names.push(entry.map_err(|error| wrong(&directory, &error))?.file_name());
@@ -163,15 +166,23 @@ impl Compiler {
             if meta.is_symlink() {
                 let target = std::fs::read_link(&path).map_err(|error| wrong(&path, &error))?;
                 let target = target.to_string_lossy().into_owned();
-                entries.push(TreeEntry { path: below, kind: TreeKind::Link(target), mode });
-            } else if meta.is_dir() {
+                entries.push(TreeEntry { path: below.clone(), kind: TreeKind::Link(target), mode });
+            }
+            // Of a link to nowhere only the link is there.
+            let Ok(meta) = std::fs::metadata(&path) else { continue };
+            let mode = mode_of(&meta);
+            if meta.is_dir() {
+                if path.canonicalize().is_ok_and(|real| within.contains(&real)) {
+                    continue;
+                }
                 entries.push(TreeEntry { path: below.clone(), kind: TreeKind::Directory, mode });
-                self.walk(root, &below, entries, depth + 1)?;
+                self.walk(root, &below, entries, within)?;
             } else if meta.is_file() {
                 let (sha256, size) = self.digest(&path)?;
                 entries.push(TreeEntry { path: below, kind: TreeKind::File { sha256, size }, mode });
             }
         }
+        within.pop();
         Ok(())
     }
 

@@ -30,6 +30,8 @@ const MEANT: &[(&str, &str, &str)] = &[
     ),
     ("check", r#"{"msg":true}"#, "what check mode does not run is unknown, and so is whether it was skipped"),
     ("check", "decided at run time", "as above"),
+    ("check", r#""task":"stat""#, "what an earlier task would make is not there yet, and that is no answer"),
+    ("check", r#"{"msg":false}"#, "as above"),
     ("hostvars", "VARIABLE IS NOT DEFINED!", "ansible-core 2.18's words, which playbooks know"),
 ];
 

@@ -226,4 +226,6 @@ playbooks! {
     c10_deploy: "10-deploy",
     c11_packages: "11-packages",
     c12_baseline: "12-baseline",
+    c13_results: "13-results",
+    c14_kernel: "14-kernel",
 }

@@ -114,7 +114,10 @@ fn repeats(args: &Map) -> bool {
 
 fn target(call: &Invocation, outcome: &Outcome) -> String {
     let named = [&outcome.result, &call.args].into_iter().find_map(|map| {
-        ["path", "dest", "destfile", "paths"].iter().find_map(|name| map.get(*name).and_then(Value::as_str))
+        ["path", "dest", "destfile", "paths"].iter().find_map(|name| match map.get(*name)? {
+            Value::List(paths) => paths.first()?.as_str(),
+            path => path.as_str(),
+        })
     });
     let name = call.args.get("name").map(Value::to_string).unwrap_or_default();
     match named {

@@ -4,6 +4,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use crate::edit::{Edit, Owner};
+use crate::file_args::path_info;
 use crate::param::NO_RULES;
 use crate::{Failure, Host, Plan, Value, accounts, choices, map, params};
 
@@ -192,7 +193,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     let text = keys(&params, host)?;
     let edit = if params.follow { Edit::read(&file)? } else { Edit::read_exact(&file)? };
     let after = edited(edit.text(), &text, &params)?;
-    let result = map! {
+    let mut result = map! {
         "user" => params.user.clone(), "key" => params.key.clone(), "state" => params.state.word(),
         "keyfile" => file.to_string_lossy().into_owned(), "manage_dir" => params.manage_dir,
         "exclusive" => params.exclusive, "key_options" => Value::from(params.key_options.clone()),
@@ -201,6 +202,9 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         "validate_certs" => params.validate_certs,
     };
     if after == edit.text() {
+        if let Some(path) = &params.path {
+            result.extend(path_info(path)?);
+        }
         return Ok(Plan::ok(result));
     }
     let diff = vec![edit.diff(&after)];
@@ -212,7 +216,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
             own_dir(dir, ids)?;
         }
         edit.write(host, &after, Owner { ids: Some(ids), mode: Some(0o600) }, false)?;
-        Ok(map! {})
+        params.path.as_deref().map_or_else(|| Ok(map! {}), path_info)
     }))
 }
 

@@ -86,7 +86,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     let mut result = map! { "jobs" => Value::list(marked), "envs" => Value::list(names) };
     let mut warnings = Vec::new();
     if let Place::File(path) = &place {
-        result.insert("cron_file".into(), path.display().to_string().into());
+        result.insert("cron_file".into(), params.cron_file.clone().map(|f| f.display().to_string()).into());
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
             warnings.push(format!(

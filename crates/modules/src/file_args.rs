@@ -436,6 +436,17 @@ pub fn report(path: &Path) -> Result<Map, Failure> {
     Ok(result)
 }
 
+/// What ansible-core adds to every result that names a path: what is there now, or that nothing is
+/// (`AnsibleModule.add_path_info`).
+///
+/// # Errors
+/// It cannot be told what is there.
+pub fn path_info(path: &Path) -> Result<Map, Failure> {
+    let mut result = debark_value::map! { "state" => "absent" };
+    result.extend(report(path)?);
+    Ok(result)
+}
+
 /// A path as a value.
 pub fn path_value(path: &Path) -> Value {
     Value::from(path.to_string_lossy().as_ref())

@@ -207,7 +207,8 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         let after = target(&params, &remote).ok_or_else(|| missing(&params))?;
         let result = map! { "before" => Value::Null, "after" => after.clone(), "warnings" => Value::list([] as [&str; 0]) };
         if !params.clone {
-            return Ok(Plan::ok(result).with("changed", true));
+            // As with ansible-core it is told as a change, though nothing is ever made.
+            return Ok(Plan::change(result, Vec::new(), |_| Ok(Map::new())));
         }
         let path = params.dest.clone().unwrap_or_default();
         if path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::edit::{Edit, Owner};
+use crate::file_args::path_info;
 use crate::param::{NO_RULES, Rules};
 use crate::{Failure, Host, Plan, Value, choices, map, params};
 
@@ -152,11 +153,12 @@ fn edited(before: &str, params: &Params) -> Result<String, Failure> {
 pub fn plan(params: Params, _: &Host) -> Result<Plan, Failure> {
     let edit = Edit::read(&params.path)?;
     let after = edited(edit.text(), &params)?;
-    let result = map! {
+    let mut result = map! {
         "name" => params.name.clone(), "key" => Value::from(params.key.clone()), "state" => params.state.word(),
         "path" => params.path.to_string_lossy().into_owned(), "hash_host" => params.hash_host,
     };
     if after == edit.text() {
+        result.extend(path_info(&params.path)?);
         return Ok(Plan::ok(result));
     }
     let diff = vec![edit.diff(&after)];
@@ -169,7 +171,7 @@ pub fn plan(params: Params, _: &Host) -> Result<Plan, Failure> {
                 .map_err(|e| Failure::io("cannot create", dir, e))?;
         }
         edit.write(host, &after, Owner::default(), false)?;
-        Ok(map! {})
+        path_info(&params.path)
     }))
 }
 
@@ -195,6 +197,27 @@ mod tests {
         assert_eq!(edit(file, map! { "state" => "absent" }).unwrap(), "web2 ssh-ed25519 BBBB\n");
         assert_eq!(edit(file, map! { "state" => "absent", "key" => "web1 ssh-rsa ZZZZ" }).unwrap(), file);
         assert!(edit(file, map! { "key" => "web3 ssh-rsa DDDD" }).unwrap_err().contains("of another host"));
+    }
+
+    #[test]
+    fn tells_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("known").to_string_lossy().into_owned();
+        let run = |args: Map| {
+            let host = Host::new(std::rc::Rc::new(crate::upstream::NoUpstream));
+            let mut all = map! { "name" => "web1", "path" => path.as_str() };
+            all.extend(args);
+            let planned = plan(Params::parse(&all).unwrap(), &host).unwrap();
+            let mut result = planned.result;
+            if let crate::Action::Change(apply) = planned.action {
+                result.extend(apply(&host).unwrap());
+            }
+            (result["state"].to_string(), result.get("size").map(ToString::to_string))
+        };
+        assert_eq!(run(map! { "state" => "absent" }), ("absent".to_owned(), None));
+        let key = || map! { "key" => "web1 ssh-ed25519 AAAA" };
+        assert_eq!(run(key()), ("file".to_owned(), Some("22".to_owned())));
+        assert_eq!(run(key()).0, "file");
     }
 
     #[test]

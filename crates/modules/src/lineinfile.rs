@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use debark_value::map;
 
-use crate::atomic::need_parent;
+use crate::edited::{missing, with_parents};
 use crate::editing::{self, Common, decode, encode};
 use crate::file_args::{FileArgs, path_value};
 use crate::param::{NO_RULES, Rules};
@@ -101,18 +101,15 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     if params.backrefs && params.regexp.is_none() {
         return Err(Failure::new("`backrefs` needs the parameter `regexp`"));
     }
-    if file.before.is_none() {
-        if !params.create && !host.may_come() {
-            return Err(Failure::new(format!("{} does not exist", params.path.display()))
-                .hint("`create: true` makes it")
-                .with(map! { "rc" => 257 }));
-        }
-        need_parent(host, &file.replace.dest)?;
+    if file.before.is_none() && !params.create && !host.may_come() {
+        return Err(missing(&params.path).hint("`create: true` makes it"));
     }
+    let dest = file.replace.dest.clone();
     let mut lines = split(&decode(file.before.as_deref().unwrap_or_default()));
     let msg = present(&params, line, &mut lines)?;
     // A file that is made is a change, even without a line in it (`backrefs`).
-    file.plan(host, encode(&lines.concat()), map! { "path" => path, "msg" => msg, "backup" => "" })
+    let result = map! { "path" => path, "msg" => msg, "backup" => "" };
+    Ok(with_parents(file.plan(host, encode(&lines.concat()), result)?, dest))
 }
 
 /// Lines with their ends; only `\n` ends one.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use debark_value::map;
 
 use crate::atomic::write_failure;
-use crate::file_args::path_value;
+use crate::file_args::{path_info, path_value};
 use crate::param::NO_RULES;
 use crate::plan::Failure;
 use crate::{Host, Plan, choices, params};
@@ -47,7 +47,9 @@ pub fn plan(params: Params, _: &Host) -> Result<Plan, Failure> {
         let dir = params.path.clone().unwrap_or_else(std::env::temp_dir);
         let dir = std::path::absolute(&dir).map_err(|e| Failure::io("cannot look at", &dir, e))?;
         let path = make(&dir, &params)?;
-        Ok(map! { "changed" => true, "path" => path_value(&path) })
+        let mut result = map! { "changed" => true, "path" => path_value(&path) };
+        result.extend(path_info(&path)?);
+        Ok(result)
     }))
 }
 
@@ -94,6 +96,7 @@ mod tests {
         let Action::Run(apply) = plan(Params::parse(args)?, &host)?.action else { panic!("must run") };
         let result = apply(&host)?;
         assert_eq!(result.get("changed"), Some(&true.into()));
+        assert!(result.contains_key("uid") && result["state"] != "absent".into());
         Ok(result["path"].as_str().unwrap().into())
     }
 

@@ -70,6 +70,12 @@ fn follows_branches_tags_and_commits() {
     let args = |version: &str| map! { "repo" => path(&repo), "dest" => path(&dest), "version" => version };
     let two = git(&repo, "rev-parse HEAD");
     let one = git(&repo, "rev-parse v1^{commit}");
+    let mut asked = args("HEAD");
+    asked.insert("clone".into(), false.into());
+    let planned = plan(Params::parse(&asked).unwrap(), &host()).unwrap();
+    let Action::Change(only_told) = planned.action else { panic!("told as a change") };
+    only_told(&host()).unwrap();
+    assert_eq!((planned.result["after"].to_string(), dest.exists()), (two.clone(), false));
     assert_eq!(apply(&args("HEAD")), (true, two.clone()));
     assert_eq!(apply(&args("v1")), (true, one.clone()));
     assert_eq!(std::fs::read_to_string(dest.join("file")).unwrap(), "one");

@@ -29,6 +29,19 @@ fn replaces_the_last_match_and_adds_at_the_end() {
 }
 
 #[test]
+fn makes_the_directories_of_a_file_that_it_makes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a/b/f");
+    let args = map! { "path" => path_value(&path), "line" => "x", "create" => true };
+    let host = Host::new(Rc::new(NoUpstream));
+    let Action::Change(apply) = plan(Params::parse(&args).unwrap(), &host).unwrap().action else {
+        panic!("must change");
+    };
+    apply(&host).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "x\n");
+}
+
+#[test]
 fn inserts_where_it_is_told() {
     assert_eq!(edit("a\nb\n", map! { "line" => "x", "insertafter" => "^a" }), "a\nx\nb\n");
     assert_eq!(edit("a\nb\n", map! { "line" => "x", "insertbefore" => "^b" }), "a\nx\nb\n");

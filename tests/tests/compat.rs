@@ -228,4 +228,5 @@ playbooks! {
     c12_baseline: "12-baseline",
     c13_results: "13-results",
     c14_kernel: "14-kernel",
+    c15_network: "15-network",
 }

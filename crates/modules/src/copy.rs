@@ -94,7 +94,9 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         });
     }
     let mut plan = together(plans);
-    plan.result = map! { "src" => src, "dest" => path_value(&root) };
+    // As Ansible's action tells it, and as its module does.
+    let told = if params.remote_src { &root } else { &params.dest };
+    plan.result = map! { "src" => src, "dest" => path_value(told) };
     if let Some(stat) = Stat::of(&root)? {
         stat.report(&mut plan.result);
     }

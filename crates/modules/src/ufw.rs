@@ -181,9 +181,34 @@ fn default_of(status: &str, direction: &str) -> Option<String> {
     })
 }
 
+/// The policy that ufw keeps for when it is active (ufw-framework(8)): `ufw status` tells it only then.
+fn kept_default(text: &str, direction: &str) -> Option<String> {
+    let name = match direction {
+        "incoming" => "DEFAULT_INPUT_POLICY",
+        "outgoing" => "DEFAULT_OUTPUT_POLICY",
+        _ => "DEFAULT_FORWARD_POLICY",
+    };
+    let value = setting(text, name)?;
+    let words = [("ACCEPT", "allow"), ("DROP", "deny"), ("REJECT", "reject")];
+    words.iter().find(|(kept, _)| *kept == value).map(|(_, word)| (*word).to_owned())
+}
+
+/// The last value of a shell variable that a file of settings gives.
+fn setting<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let values = text.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
+    values.last().map(|value| value.trim_matches(['"', '\'', ' ']))
+}
+
 /// Whether `logging` differs from `Logging: on (low)`.
 fn logging_differs(status: &str, wanted: Logging) -> bool {
-    let Some(line) = status.lines().find_map(|line| line.strip_prefix("Logging: ")) else { return true };
+    let Some(line) = status.lines().find_map(|line| line.strip_prefix("Logging: ")) else {
+        let text = std::fs::read_to_string("/etc/ufw/ufw.conf").unwrap_or_default();
+        let level = setting(&text, "LOGLEVEL");
+        return match wanted {
+            Logging::On => level.is_none_or(|level| level == "off"),
+            wanted => level != Some(wanted.word()),
+        };
+    };
     let on = line.starts_with("on");
     let level = line.split_once('(').map(|(_, rest)| rest.trim_end_matches(')'));
     match wanted {
@@ -265,7 +290,10 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     }
     if let Some(policy) = params.default {
         let direction = params.direction.map_or("incoming", Direction::word);
-        let now = default_of(&status, direction);
+        let now = default_of(&status, direction).or_else(|| {
+            let text = std::fs::read_to_string("/etc/default/ufw").ok()?;
+            kept_default(&text, direction)
+        });
         if now.as_ref().is_none_or(|now| now != policy.word()) {
             let cmd = ufw().args(["default", policy.word(), direction]);
             change(cmd, "default", now.as_deref().unwrap_or("unknown"), policy.word());
@@ -333,6 +361,11 @@ mod tests {
 
     #[test]
     fn reads_the_status() {
+        let kept =
+            "# DEFAULT_INPUT_POLICY=\"x\"\nDEFAULT_INPUT_POLICY=\"DROP\"\nDEFAULT_OUTPUT_POLICY=ACCEPT\n";
+        assert_eq!(kept_default(kept, "incoming").as_deref(), Some("deny"));
+        assert_eq!(kept_default(kept, "outgoing").as_deref(), Some("allow"));
+        assert_eq!(kept_default(kept, "routed"), None);
         assert_eq!(default_of(STATUS, "outgoing").as_deref(), Some("allow"));
         assert!(!logging_differs(STATUS, Logging::Low) && !logging_differs(STATUS, Logging::On));
         assert!(logging_differs(STATUS, Logging::Full) && logging_differs(STATUS, Logging::Off));

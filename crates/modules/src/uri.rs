@@ -228,7 +228,7 @@ fn run(p: &Params, mut request: Request, host: &Host) -> Result<Map, Failure> {
     let mut content = None;
     if write {
         result.extend(store(p, &mut response, maybe_json || p.return_content, &mut content, host)?);
-    } else if maybe_json || p.return_content || !expected {
+    } else if maybe_json || p.return_content || !expected || status >= 400 {
         content = Some(response.body.to_vec(CONTENT_LIMIT).map_err(broken)?);
     }
     result.insert("elapsed".into(), started.elapsed().as_secs().into());
@@ -239,6 +239,9 @@ fn run(p: &Params, mut request: Request, host: &Host) -> Result<Map, Failure> {
         let text = text(&bytes, &kind);
         if maybe_json && let Ok(json) = serde_json::from_str(&text) {
             result.insert("json".into(), debark_value::from_json(json));
+        }
+        if status >= 400 && !maybe_json && !p.return_content {
+            result.insert("body".into(), text.as_str().into());
         }
         if p.return_content || !expected {
             result.insert("content".into(), text.into());

@@ -195,8 +195,8 @@ fn kept_default(text: &str, direction: &str) -> Option<String> {
 
 /// The last value of a shell variable that a file of settings gives.
 fn setting<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let values = text.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
-    values.last().map(|value| value.trim_matches(['"', '\'', ' ']))
+    let mut values = text.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
+    values.next_back().map(|value| value.trim_matches(['"', '\'', ' ']))
 }
 
 /// Whether `logging` differs from `Logging: on (low)`.

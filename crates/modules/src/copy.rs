@@ -76,7 +76,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         let dest = if dest_dir { params.dest.join(&name) } else { params.dest.clone() };
         let plan = match dest_dir && !params.dest.is_dir() {
             true => together(vec![
-                place::directory(host, &params, &params.dest)?,
+                place::directory(host, &params, &params.dest, None)?,
                 file(host, &params, &dest, item, false)?,
             ]),
             false => file(host, &params, &dest, item, true)?,
@@ -84,11 +84,16 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         return Ok(plan.with("src", src).with("dest", path_value(&dest)));
     }
     let root = if src.ends_with('/') { params.dest.clone() } else { params.dest.join(&name) };
-    let mut plans = vec![place::directory(host, &params, &root)?];
+    // As Ansible's copytree does; without a slash at a directory that is to be made, it makes one of its own.
+    let own = params.remote_src && (src.ends_with('/') || params.dest.is_dir());
+    let mode = if own { Stat::followed(&crate::paths::expand(&src))?.map(|stat| stat.mode) } else { None };
+    let mut plans = vec![place::directory(host, &params, &root, mode)?];
     for item in items {
         let dest = root.join(&item.path);
         plans.push(match &item.what {
-            What::Directory => place::directory(host, &params, &dest)?,
+            What::Directory => {
+                place::directory(host, &params, &dest, params.remote_src.then_some(item.mode))?
+            }
             What::Link(target) => place::link(&dest, target)?,
             What::File { .. } => file(host, &params, &dest, item, false)?,
         });

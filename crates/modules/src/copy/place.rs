@@ -115,6 +115,12 @@ pub(crate) fn file(
             .with(map! { "checksum" => found, "expected_checksum" => wanted.clone() }));
         }
     }
+    // What is copied on the host keeps the mode of its source where its content is copied (Ansible's copymode and
+    // copystat); in a tree `mode` is not for its files.
+    let tree = !item.path.as_os_str().is_empty();
+    if params.remote_src && (tree || old.is_some() && replace.wanted.mode.is_none()) {
+        replace.wanted.mode = (!same).then_some(Mode::Bits(item.mode));
+    }
     let diff = if same { Vec::new() } else { content_diff(host, &dest, old, &source, size)? };
     if same {
         result.insert("path".into(), path_value(&dest));
@@ -168,12 +174,18 @@ fn content_diff(
 }
 
 /// The plan for one directory, with its parents. Owner and `directory_mode` are for those that are made.
-pub(super) fn directory(host: &Host, params: &Params, dest: &Path) -> Result<Plan, Failure> {
+pub(super) fn directory(
+    host: &Host,
+    params: &Params,
+    dest: &Path,
+    mode: Option<u32>,
+) -> Result<Plan, Failure> {
     let dest: PathBuf = dest.components().collect();
     if Stat::followed(&dest)?.is_some_and(|stat| stat.kind == FileKind::Directory) {
         return Ok(Plan::ok(Map::new()));
     }
-    let file = crate::file_args::FileArgs { mode: params.directory_mode.clone(), ..params.file.clone() };
+    let mode = params.directory_mode.clone().or_else(|| mode.map(Mode::Bits));
+    let file = crate::file_args::FileArgs { mode, ..params.file.clone() };
     let args = map! { "path" => path_value(&dest), "state" => "directory" };
     let mut task = crate::file::Params::parse(&args)?;
     task.file = crate::file_args::FileArgs { attributes: None, ..file };

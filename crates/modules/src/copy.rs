@@ -84,10 +84,14 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         return Ok(plan.with("src", src).with("dest", path_value(&dest)));
     }
     let root = if src.ends_with('/') { params.dest.clone() } else { params.dest.join(&name) };
-    // As Ansible's copytree does; without a slash at a directory that is to be made, it makes one of its own.
-    let own = params.remote_src && (src.ends_with('/') || params.dest.is_dir());
+    // The directory that stands for the source has its mode, as of Ansible's copytree; any other that is made does not.
+    let own = params.remote_src && src.ends_with('/') != dest_dir;
     let mode = if own { Stat::followed(&crate::paths::expand(&src))?.map(|stat| stat.mode) } else { None };
-    let mut plans = vec![place::directory(host, &params, &root, mode)?];
+    let mut plans = Vec::new();
+    if dest_dir && !src.ends_with('/') {
+        plans.push(place::directory(host, &params, &params.dest, None)?);
+    }
+    plans.push(place::directory(host, &params, &root, mode)?);
     for item in items {
         let dest = root.join(&item.path);
         plans.push(match &item.what {

@@ -52,7 +52,12 @@ fn make(host: &Host, task: &Task, path: &Path, mut result: Map) -> Result<Plan, 
         for dir in &missing {
             match std::fs::create_dir(dir) {
                 Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+                // A parent that somebody made meanwhile is as they want it.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && dir.is_dir() => {
+                    if dir != &path {
+                        continue;
+                    }
+                }
                 Err(error) => return Err(write_failure(dir, error)),
             }
             let Some(now) = Stat::of(dir)? else { continue };

@@ -10,6 +10,7 @@ use crate::facts::{self, FactsArgs};
 use crate::inventory::{self, InventoryArgs};
 use crate::lab::{self, LabCommand};
 use crate::modules::{self, ModulesArgs};
+use crate::release::{self, ReleaseCommand};
 use crate::run::{self, RunArgs};
 use crate::schema::{self, CompletionsArgs, ManArgs, SchemaArgs};
 
@@ -32,6 +33,8 @@ enum Command {
     /// Show hosts, groups and variables
     Inventory(InventoryArgs),
     Modules(ModulesArgs),
+    #[command(flatten)]
+    Release(ReleaseCommand),
     Schema(SchemaArgs),
     Completions(CompletionsArgs),
     #[command(hide = true)]
@@ -55,6 +58,7 @@ pub fn run() -> ExitCode {
         Command::Exec(args) => exec::run(&args),
         Command::Facts(args) => facts::run(&args),
         Command::Modules(args) => modules::run(&args),
+        Command::Release(command) => release::run(command),
         Command::Schema(args) => schema::schema(&args),
         Command::Completions(args) => schema::completions(&args),
         Command::Man(args) => schema::man(&args),

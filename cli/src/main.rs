@@ -9,6 +9,7 @@ mod facts;
 mod inventory;
 mod lab;
 mod modules;
+mod release;
 mod render;
 mod run;
 mod schema;

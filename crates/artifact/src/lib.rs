@@ -1,0 +1,1 @@
+//! Artifacts: a .deb built once from a commit, its provenance and its signature.

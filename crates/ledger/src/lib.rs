@@ -1,0 +1,1 @@
+//! The ledger: every release on record, in git.

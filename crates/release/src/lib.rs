@@ -1,0 +1,1 @@
+//! Deploy, promote and roll back.

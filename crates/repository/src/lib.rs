@@ -1,0 +1,1 @@
+//! The artifact store, which is an apt repository.

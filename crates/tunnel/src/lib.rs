@@ -1,0 +1,1 @@
+//! WireGuard and TCP/IP inside the process.

@@ -38,15 +38,23 @@ pub enum Request {
     Package,
     /// What would apt do? Nothing is touched. Answered by [`Reply::Planned`].
     Plan,
-    /// Installs the version of the order (or, for [`Action::Abort`], what was live before). The guard is armed first.
-    /// Nothing is done if the order's digest is live already. Answered by [`Reply::Installed`].
+    /// Installs the version of the order. Nothing is done if its digest is live already. Answered by
+    /// [`Reply::Installed`].
+    ///
+    /// [`Action::Deploy`]: the guard is armed first. [`Action::Rollback`]: there is no guard, as going back would lead to
+    /// what the rollback is to get away from. [`Action::Abort`]: what the order's digest replaced is made live again,
+    /// whether that digest was confirmed or not, and nothing is left to confirm; nothing is done if it is not live.
+    ///
+    /// When apt, dpkg or a maintainer script fails or takes longer than [`crate::Order::install_within`], the gate goes
+    /// back by itself before it answers [`Reply::Failed`]; [`Request::Revert`] then finds it done.
     Install,
     /// Makes the order's health checks. Answered by [`Reply::Checked`].
     Check,
     /// The release is healthy and the host can be reached: the guard is disarmed, the version is good.
-    /// Answered by [`Reply::Confirmed`].
+    /// Answered by [`Reply::Confirmed`], a second time as well; by [`FailureKind::Reverted`] if the host has gone back.
     Confirm,
-    /// Back to what was live before the order. Answered by [`Reply::Reverted`].
+    /// Back to what was live before the order. Answered by [`Reply::Reverted`], also if that is done already or nothing was
+    /// installed.
     Revert,
     /// Checks an installed package's files. Answered by [`Reply::Files`].
     Files {
@@ -289,6 +297,9 @@ pub enum FailureKind {
     OtherPackage,
     /// The .deb cannot be read.
     Malformed,
+    /// A file or directory that the gate trusts is a symbolic link, or others than root may write to it, or a kept
+    /// package's file is no longer what was put there.
+    UnsafePath,
     /// The version is older than what is installed, and the order is no rollback.
     Downgrade,
     /// The version is not in the host's store, and no package was sent.
@@ -303,6 +314,8 @@ pub enum FailureKind {
     Install,
     /// It took too long.
     Timeout,
+    /// The host has gone back to the version before: the guard did, or a failed installation.
+    Reverted,
     /// The request makes no sense now.
     Protocol,
     /// This gate does not know the request.

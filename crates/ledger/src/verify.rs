@@ -1,0 +1,336 @@
+//! Whether a chain is what it claims to be: offline, from the first entry on.
+//!
+//! Each commit has to be signed by a key that the allowed signers file gives to the entry's actor at the entry's time, stand on exactly
+//! one other, have the next sequence, and have the tree that its entry makes of the tree below.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use debark_order::{Digest, Environment, Identity, Sequence, sshsig};
+use git2::{ObjectType, Oid, Repository};
+use serde::Serialize;
+
+use crate::entry::Entry;
+use crate::error::LedgerError;
+use crate::ledger::{Ledger, NAMESPACE};
+use crate::state::State;
+use crate::{files, git, message};
+
+/// What verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// Whose chain.
+    pub environment: Environment,
+    /// The last entry's commit; none: the chain is empty.
+    pub tip: Option<String>,
+    /// Entries.
+    pub entries: u64,
+    /// Of these, signatures that were checked before under the same allowed signers file.
+    pub known: u64,
+    /// What is wrong, oldest first.
+    pub faults: Vec<Fault>,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// The commit, 40 hexadecimal digits.
+    pub commit: String,
+    /// The entry's number, as far as it can be read.
+    pub sequence: Option<Sequence>,
+    /// Which kind.
+    pub kind: FaultKind,
+    /// One sentence.
+    pub message: String,
+}
+
+/// Kinds of what is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// There is no signature, or it is not that of the entry's actor.
+    Signature,
+    /// A commit with several parents.
+    Merge,
+    /// A number is missing, comes twice, or is not the next.
+    Sequence,
+    /// There is no entry, or it cannot be read, or it does not fit what is below it.
+    Entry,
+    /// The tree says something else than the entries come to.
+    State,
+    /// The commit's author, time or message is not that of its entry.
+    Commit,
+    /// Entries that were seen before are gone.
+    Lost,
+}
+
+/// A commit as it is checked.
+struct Link {
+    oid: Oid,
+    entry: Option<Entry>,
+}
+
+/// Where the verified tip of an environment is remembered, for one content of the allowed signers file.
+fn memory(repository: &Path, signers: &Digest, environment: &Environment) -> PathBuf {
+    repository.join("verified").join(signers.short()).join(environment.as_str())
+}
+
+impl Ledger {
+    /// Verifies an environment's whole chain. With `anew`, nothing that was verified before is believed.
+    ///
+    /// What was verified is remembered beside the repository's objects, by the digest of the allowed signers file: a second
+    /// verification checks the signatures of what came since. That trusts whoever can write to the repository's directory here.
+    ///
+    /// # Errors
+    /// The repository or the allowed signers file cannot be read. What is wrong with the chain is no error, but in the result.
+    pub fn verify(&self, environment: &Environment, anew: bool) -> Result<Verification, LedgerError> {
+        let allowed = &self.settings.allowed;
+        let signers = std::fs::read(allowed).map_err(|error| {
+            LedgerError::Signature(sshsig::SignatureError::Bad(format!("{}: {error}", allowed.display())))
+        })?;
+        let signers = Digest::of(&signers);
+        let memory = memory(&self.settings.path, &signers, environment);
+        let repository = self.repository();
+        let tip = git::tip(&repository, &git::branch(environment))?;
+        let mut faults = Vec::new();
+        let seen = git::tip(&repository, &git::seen(environment))?;
+        let Some(tip) = tip else {
+            if let Some(seen) = seen {
+                faults.push(lost(&repository, seen, "the branch is gone"));
+            }
+            let environment = environment.clone();
+            return Ok(Verification { environment, tip: None, entries: 0, known: 0, faults });
+        };
+        let mut commits = git::chain(&repository, tip, None, usize::MAX)?;
+        commits.reverse();
+        let known = if anew { None } else { std::fs::read_to_string(&memory).ok() };
+        let known = known.and_then(|text| Oid::from_str(text.trim()).ok());
+        let known =
+            known.and_then(|known| commits.iter().position(|oid| *oid == known)).map_or(0, |at| at + 1);
+
+        faults.extend(check(&repository, allowed, State::empty(environment.clone()), &commits, known)?);
+        if let Some(seen) = seen.filter(|seen| !commits.contains(seen)) {
+            faults.push(lost(&repository, seen, "the branch does not have it any more"));
+        }
+        if faults.is_empty() {
+            git::swap(&repository, &git::seen(environment), seen, tip, "verified")?;
+            // Without it the next verification takes longer.
+            let _ = memory.parent().map(std::fs::create_dir_all);
+            let _ = std::fs::write(&memory, tip.to_string());
+        }
+        Ok(Verification {
+            environment: environment.clone(),
+            tip: Some(tip.to_string()),
+            entries: commits.len() as u64,
+            known: known as u64,
+            faults,
+        })
+    }
+}
+
+fn lost(repository: &Repository, seen: Oid, why: &str) -> Fault {
+    let sequence = git::entry(repository, seen).ok().map(|entry| entry.sequence);
+    Fault {
+        commit: seen.to_string(),
+        sequence,
+        kind: FaultKind::Lost,
+        message: format!("an entry that was here is lost: {why}"),
+    }
+}
+
+/// Checks commits, oldest first, that stand on the state `before`; the signatures of the first `known` are believed.
+pub(crate) fn check(
+    repository: &Repository,
+    allowed: &Path,
+    mut before: State,
+    commits: &[Oid],
+    known: usize,
+) -> Result<Vec<Fault>, LedgerError> {
+    let mut faults = Vec::new();
+    let mut links = Vec::with_capacity(commits.len());
+    for oid in commits {
+        let entry = structure(repository, &mut before, *oid, &mut faults)?;
+        links.push(Link { oid: *oid, entry });
+    }
+    faults.extend(signatures(repository.path(), allowed, links.get(known..).unwrap_or_default())?);
+    let place: BTreeMap<String, usize> =
+        commits.iter().enumerate().map(|(place, oid)| (oid.to_string(), place)).collect();
+    faults.sort_by_key(|fault| place.get(&fault.commit).copied());
+    Ok(faults)
+}
+
+/// All but the signature; `before` becomes the state after the entry.
+fn structure(
+    repository: &Repository,
+    before: &mut State,
+    oid: Oid,
+    faults: &mut Vec<Fault>,
+) -> Result<Option<Entry>, LedgerError> {
+    let failed = |error: git2::Error| git::failed(repository, &error);
+    let commit = repository.find_commit(oid).map_err(failed)?;
+    let environment = before.environment.clone();
+    let mut sequence = None;
+    let mut fault = |sequence, kind, message: String| {
+        faults.push(Fault { commit: oid.to_string(), sequence, kind, message });
+    };
+    let entry = git::entry(repository, oid);
+    if let Ok(entry) = &entry {
+        sequence = Some(entry.sequence);
+    }
+    if commit.parent_count() > 1 {
+        fault(sequence, FaultKind::Merge, format!("it is a merge of {} commits", commit.parent_count()));
+    }
+    let entry = match entry {
+        Ok(entry) => entry,
+        Err(why) => {
+            fault(None, FaultKind::Entry, why);
+            *before = adopt(repository, &environment, oid, before.sequence + 1);
+            return Ok(None);
+        }
+    };
+    let expected = message::message(&entry, before);
+    if commit.message_raw_bytes() != expected.as_bytes() {
+        fault(sequence, FaultKind::Commit, "its message is not that of its entry".into());
+    }
+    for who in [commit.author(), commit.committer()] {
+        let fits = who.email_bytes() == entry.actor.as_str().as_bytes()
+            && u64::try_from(who.when().seconds()) == Ok(entry.time);
+        if !fits {
+            fault(
+                sequence,
+                FaultKind::Commit,
+                format!("it is by {who} and its entry by {}, or their times differ", entry.actor),
+            );
+            break;
+        }
+    }
+    let mut next = before.clone();
+    if let Err(error) = next.apply(&entry) {
+        let kind = match error {
+            crate::Inconsistent::Sequence { .. } => FaultKind::Sequence,
+            _ => FaultKind::Entry,
+        };
+        fault(sequence, kind, error.to_string());
+        *before = adopt(repository, &environment, oid, entry.sequence);
+        return Ok(Some(entry));
+    }
+    let wanted = files::write(&next);
+    let hash = |kind, bytes: &[u8]| Oid::hash_object(kind, bytes);
+    let mut ids = BTreeMap::new();
+    for (path, bytes) in &wanted {
+        ids.insert(path.clone(), hash(ObjectType::Blob, bytes).map_err(failed)?);
+    }
+    let tree = commit.tree().map_err(failed)?;
+    let own = tree.get_name(files::ENTRY).map(|entry| entry.id());
+    ids.extend(own.map(|own| (files::ENTRY.to_owned(), own)));
+    if git::tree(&ids, &mut |kind, bytes| hash(kind, bytes)).map_err(failed)? != tree.id() {
+        let what = difference(repository, &tree, &wanted);
+        fault(sequence, FaultKind::State, format!("its tree is not what the entries come to: {what}"));
+    }
+    *before = next;
+    Ok(Some(entry))
+}
+
+/// The state that a tree claims, so that one fault is not told once per entry above it.
+fn adopt(repository: &Repository, environment: &Environment, oid: Oid, sequence: Sequence) -> State {
+    let empty = || State { sequence, ..State::empty(environment.clone()) };
+    let mut state = git::state(repository, environment, oid).unwrap_or_else(|_| empty());
+    state.sequence = sequence;
+    state
+}
+
+/// The first path in which a tree differs from what it should have.
+fn difference(repository: &Repository, tree: &git2::Tree<'_>, wanted: &BTreeMap<String, Vec<u8>>) -> String {
+    for (path, bytes) in wanted {
+        match git::file(repository, tree, path, files::MAX_FILE) {
+            Ok(Some(found)) if found == *bytes => {}
+            Ok(Some(_)) => return format!("{path} has been edited"),
+            Ok(None) => return format!("{path} is missing"),
+            Err(why) => return why,
+        }
+    }
+    let mut extra = None;
+    // Only to name it: a tree that cannot be walked is wrong all the same.
+    let _ = tree.walk(git2::TreeWalkMode::PreOrder, |directory, entry| {
+        let path = format!("{directory}{}", String::from_utf8_lossy(entry.name_bytes()));
+        let known = path == files::ENTRY || wanted.contains_key(&path);
+        if entry.kind() != Some(ObjectType::Tree) && !known {
+            extra = Some(path);
+            return git2::TreeWalkResult::Abort;
+        }
+        git2::TreeWalkResult::Ok
+    });
+    extra.map_or_else(|| "modes or names".into(), |path| format!("{path:?} does not belong there"))
+}
+
+/// Checks signatures, by several `ssh-keygen` at once.
+fn signatures(repository: &Path, allowed: &Path, links: &[Link]) -> Result<Vec<Fault>, LedgerError> {
+    if links.is_empty() {
+        return Ok(Vec::new());
+    }
+    let next = AtomicUsize::new(0);
+    let faults = Mutex::new(Vec::new());
+    let failure = Mutex::new(None);
+    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(1, 16);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(links.len()) {
+            scope.spawn(|| {
+                let repository = match Repository::open_bare(repository) {
+                    Ok(repository) => repository,
+                    Err(error) => return keep(&failure, error.message().to_owned()),
+                };
+                while let Some(link) = links.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let Some(entry) = &link.entry else { continue };
+                    match signature(&repository, allowed, link.oid, &entry.actor, entry.time) {
+                        Ok(()) => {}
+                        Err(sshsig::SignatureError::Bad(why)) => {
+                            let message = format!("it is not signed by {}: {why}", entry.actor);
+                            let fault = Fault {
+                                commit: link.oid.to_string(),
+                                sequence: Some(entry.sequence),
+                                kind: FaultKind::Signature,
+                                message,
+                            };
+                            if let Ok(mut faults) = faults.lock() {
+                                faults.push(fault);
+                            }
+                        }
+                        Err(error) => return keep(&failure, error.to_string()),
+                    }
+                }
+            });
+        }
+    });
+    if let Some(why) = failure.into_inner().ok().flatten() {
+        return Err(LedgerError::Repository { path: repository.display().to_string(), why });
+    }
+    faults.into_inner().map_err(|_| LedgerError::Repository {
+        path: repository.display().to_string(),
+        why: "a thread that checks signatures has panicked".into(),
+    })
+}
+
+fn keep(failure: &Mutex<Option<String>>, why: String) {
+    if let Ok(mut failure) = failure.lock() {
+        failure.get_or_insert(why);
+    }
+}
+
+/// Checks that a commit is signed by `actor`, with a key that was theirs at `time`.
+pub(crate) fn signature(
+    repository: &Repository,
+    allowed: &Path,
+    commit: Oid,
+    actor: &Identity,
+    time: u64,
+) -> Result<(), sshsig::SignatureError> {
+    let bad = |error: git2::Error| match error.code() {
+        git2::ErrorCode::NotFound => sshsig::SignatureError::Bad("it has no signature".into()),
+        _ => sshsig::SignatureError::Bad(error.message().to_owned()),
+    };
+    let (signature, text) = repository.extract_signature(&commit, None).map_err(bad)?;
+    let signature = String::from_utf8_lossy(&signature);
+    sshsig::verify(allowed, actor, NAMESPACE, &text, &signature, Some(time))
+}

@@ -9,12 +9,12 @@ use clap::CommandFactory as _;
 use crate::commands::Arguments;
 use crate::exit;
 
-/// Prints the JSON Schema of playbooks, for editors
+/// Prints the JSON Schema of playbooks or project files, for editors
 ///
 /// Editors that read YAML with schemas then complete keywords, modules and parameters, and mark what is wrong.
 #[derive(Debug, clap::Args)]
 pub struct SchemaArgs {
-    /// Of what: playbooks, or the files of tasks and handlers in roles
+    /// Of what: playbooks, the files of tasks and handlers in roles, or project files
     #[arg(value_enum, default_value = "playbook")]
     what: What,
 }
@@ -23,6 +23,7 @@ pub struct SchemaArgs {
 enum What {
     Playbook,
     Tasks,
+    Project,
 }
 
 /// Prints completions for a shell
@@ -47,6 +48,7 @@ pub fn schema(args: &SchemaArgs) -> ExitCode {
     let schema = match args.what {
         What::Playbook => debark_playbook::schema::schema(),
         What::Tasks => debark_playbook::schema::of_tasks(),
+        What::Project => debark_project::schema::schema(),
     };
     printed(format!("{schema:#}\n").as_bytes())
 }

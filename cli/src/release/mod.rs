@@ -1,5 +1,8 @@
 //! Commands about releases: one file each.
 
+#[allow(dead_code, reason = "commands come one by one")]
+pub mod context;
+
 use std::process::ExitCode;
 
 /// Commands about releases.

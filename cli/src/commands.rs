@@ -58,7 +58,7 @@ pub fn run() -> ExitCode {
         Command::Exec(args) => exec::run(&args),
         Command::Facts(args) => facts::run(&args),
         Command::Modules(args) => modules::run(&args),
-        Command::Release(command) => release::run(command),
+        Command::Release(command) => release::run(&command),
         Command::Schema(args) => schema::schema(&args),
         Command::Completions(args) => schema::completions(&args),
         Command::Man(args) => schema::man(&args),

@@ -22,7 +22,7 @@ const FORKS: usize = 50;
 const TIMEOUT: u32 = 10;
 
 /// Options of all commands that contact hosts.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct Common {
     /// An inventory: a file, a directory, a script, or hosts as `a,b,` (may be given several times)
     #[arg(short, long, value_name = "INVENTORY")]

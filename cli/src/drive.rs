@@ -62,7 +62,7 @@ fn code(outcome: &Outcome) -> ExitCode {
 }
 
 /// Where this machine's own agent is kept: the XDG cache directory.
-fn cache_dir() -> PathBuf {
+pub fn cache_dir() -> PathBuf {
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
     base.unwrap_or_else(|| PathBuf::from("/var/cache")).join("debark")

@@ -7,7 +7,6 @@ pub const BAD_INPUT: u8 = 1;
 /// A task failed on some host.
 pub const FAILED: u8 = 2;
 /// A rule forbids it: held, frozen, not promoted, not trusted; nothing was touched.
-#[allow(dead_code, reason = "commands come one by one")]
 pub const REFUSED: u8 = 3;
 /// Some host could not be reached, or was lost.
 pub const UNREACHABLE: u8 = 4;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use debark_order::sshsig::Signer;
 use debark_playbook::diagnostic::Diagnostic;
@@ -95,8 +96,8 @@ impl From<Diagnostic> for Problem {
 
 /// Runs a command; shows why it ended early, with `--json` as an object `{"error", "hint", "code"}` on standard output
 /// as well.
-pub fn finish(json: bool, run: impl FnOnce(&SourceMap) -> Result<ExitCode, Problem>) -> ExitCode {
-    let sources = SourceMap::default();
+pub fn finish(json: bool, run: impl FnOnce(&Arc<SourceMap>) -> Result<ExitCode, Problem>) -> ExitCode {
+    let sources = Arc::new(SourceMap::default());
     let problem = match run(&sources) {
         Ok(code) => return code,
         Err(problem) => problem,

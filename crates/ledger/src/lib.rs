@@ -7,7 +7,6 @@
 //! An append is a compare-and-swap on the branch. Where a remote is set it decides, by `git push --force-with-lease`.
 
 mod apply;
-pub mod calendar;
 mod ci;
 pub mod entry;
 mod error;

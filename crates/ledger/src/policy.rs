@@ -4,7 +4,6 @@ use debark_order::{Digest, Environment, Identity, PackageName, PackageVersion};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::calendar::Window;
 use crate::entry::DeployAction;
 use crate::state::State;
 
@@ -21,8 +20,17 @@ pub struct Rules {
     pub approvals: u32,
     /// Whose agreement counts; empty: everybody's.
     pub approvers: Vec<Identity>,
-    /// When nothing is deployed.
-    pub freezes: Vec<Window>,
+    /// Freezes of the calendar that are on now.
+    pub freezes: Vec<Closed>,
+}
+
+/// A freeze of the calendar that is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// For messages: `weekend`.
+    pub name: String,
+    /// When it is over.
+    pub until: Timestamp,
 }
 
 /// What somebody wants to do.
@@ -75,6 +83,8 @@ pub enum Rule {
     Held,
     /// The release is bad here.
     Bad,
+    /// Not everybody may deploy here.
+    Allowed,
 }
 
 impl Rule {
@@ -90,6 +100,7 @@ impl Rule {
             Self::Frozen => "frozen",
             Self::Held => "held",
             Self::Bad => "bad",
+            Self::Allowed => "allowed",
         }
     }
 }
@@ -202,16 +213,14 @@ fn bad_and_held(proposal: &Proposal<'_>, here: &State, refusals: &mut Vec<Refusa
 fn frozen(rules: &Rules, here: &State, now: Timestamp, refusals: &mut Vec<Refusal>) {
     let environment = &here.environment;
     for window in &rules.freezes {
-        if let Some(end) = window.ends(now) {
-            refusals.push(Refusal {
-                rule: Rule::Calendar,
-                message: format!("{environment} is frozen by the calendar ({})", window.name),
-                hint: format!(
-                    "wait until {}; rollbacks are possible",
-                    time(u64::try_from(end.as_second()).unwrap_or(0))
-                ),
-            });
-        }
+        refusals.push(Refusal {
+            rule: Rule::Calendar,
+            message: format!("{environment} is frozen by the calendar ({})", window.name),
+            hint: format!(
+                "wait until {}; rollbacks are possible",
+                time(u64::try_from(window.until.as_second()).unwrap_or(0))
+            ),
+        });
     }
     let seconds = u64::try_from(now.as_second()).unwrap_or(0);
     for freeze in here.freezes.iter().filter(|freeze| freeze.until.is_none_or(|until| until > seconds)) {

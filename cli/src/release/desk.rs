@@ -1,0 +1,169 @@
+//! What every command about releases begins with: the project file, the key to sign with, the ledger.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use debark_ledger::{Ledger, Settings, State};
+use debark_order::sshsig::Signer;
+use debark_order::{Environment as EnvironmentName, PackageName, PackageVersion};
+use debark_playbook::SourceMap;
+use debark_playbook::diagnostic::did_you_mean;
+use debark_project::{Environment, Project};
+
+use super::context::{KeyArgs, Problem, ProjectArgs, finish};
+
+/// Options of all commands about releases that may sign.
+#[derive(clap::Args, Clone)]
+pub struct DeskArgs {
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    #[command(flatten)]
+    pub key: KeyArgs,
+}
+
+/// A project that was read.
+pub struct Desk {
+    /// What it says.
+    pub project: Project,
+    /// Its text, for diagnostics.
+    pub sources: Arc<SourceMap>,
+    /// Whether output is JSON.
+    pub json: bool,
+    key: KeyArgs,
+}
+
+/// Runs a command: reads the project, and shows what goes wrong.
+pub fn at_desk(args: &DeskArgs, work: impl FnOnce(&Desk) -> Result<ExitCode, Problem>) -> ExitCode {
+    finish(args.project.json, |sources| {
+        let project = args.project.load(sources)?;
+        work(&Desk { project, sources: sources.clone(), json: args.project.json, key: args.key.clone() })
+    })
+}
+
+impl Desk {
+    /// An environment of the project.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn environment(&self, name: &EnvironmentName) -> Result<&Environment, Problem> {
+        self.project.environments.get(name).ok_or_else(|| {
+            let names = self.project.environments.keys().map(EnvironmentName::as_str);
+            let hint = did_you_mean(name.as_str(), names.clone())
+                .unwrap_or_else(|| format!("it has {}", names.collect::<Vec<_>>().join(", ")));
+            Problem::input(format!("{} has no environment `{name}`", self.project.file.display())).hint(hint)
+        })
+    }
+
+    /// The package that is meant: the one that is named, or the only one of the project.
+    ///
+    /// # Errors
+    /// There is none of that name, or none is named and there are several.
+    pub fn package(&self, name: Option<&PackageName>) -> Result<PackageName, Problem> {
+        let names: Vec<&str> = self.project.packages.keys().map(PackageName::as_str).collect();
+        match name {
+            Some(name) if self.project.packages.contains_key(name) => Ok(name.clone()),
+            Some(name) => {
+                let hint = did_you_mean(name.as_str(), names.iter().copied())
+                    .unwrap_or_else(|| format!("it has {}", names.join(", ")));
+                Err(Problem::input(format!("{} has no package `{name}`", self.project.file.display()))
+                    .hint(hint))
+            }
+            None => {
+                match self.project.packages.keys().collect::<Vec<_>>().as_slice() {
+                    [only] => Ok((*only).clone()),
+                    _ => Err(Problem::input("which package?")
+                        .hint(format!("the project has {}", names.join(", ")))),
+                }
+            }
+        }
+    }
+
+    /// Who signs.
+    ///
+    /// # Errors
+    /// No key is named anywhere.
+    pub fn signer(&self) -> Result<Signer, Problem> {
+        self.key.signer()
+    }
+
+    /// The ledger, as an environment trusts it. Commands that only read need no key.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn ledger(&self, environment: &EnvironmentName) -> Result<Ledger, Problem> {
+        let trust = &self.environment(environment)?.trust;
+        self.open_ledger(&trust.signers)
+    }
+
+    fn open_ledger(&self, signers: &Path) -> Result<Ledger, Problem> {
+        let settings = Settings {
+            path: self.project.ledger.path.clone(),
+            remote: self.project.ledger.remote.clone(),
+            signer: self.signer().ok(),
+            allowed: signers.to_owned(),
+        };
+        Ok(Ledger::open(settings)?)
+    }
+
+    /// An environment's state, with what the remote knows. `needed`: whether the remote has to answer.
+    ///
+    /// # Errors
+    /// It cannot be read, or the remote is needed and does not answer.
+    pub fn state(
+        &self,
+        ledger: &Ledger,
+        environment: &EnvironmentName,
+        needed: bool,
+    ) -> Result<State, Problem> {
+        if self.project.ledger.remote.is_some()
+            && let Err(error) = ledger.fetch()
+        {
+            if needed {
+                return Err(error.into());
+            }
+            anstream::eprintln!("warning: {error}; going by what is known here");
+        }
+        Ok(ledger.state(environment)?)
+    }
+}
+
+/// `PACKAGE` or `PACKAGE@VERSION`, as an argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// The package.
+    pub package: PackageName,
+    /// The version, if one is named.
+    pub version: Option<PackageVersion>,
+}
+
+impl std::str::FromStr for Spec {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (package, version) = match text.split_once(['@', '=']) {
+            Some((package, version)) => (package, Some(version)),
+            None => (text, None),
+        };
+        let package = package.parse().map_err(|error: debark_order::InvalidName| error.to_string())?;
+        let version = version
+            .map(str::parse)
+            .transpose()
+            .map_err(|error: debark_order::InvalidName| error.to_string())?;
+        Ok(Self { package, version })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_and_maybe_its_version() {
+        let spec: Spec = "shop@1:1.4.2-1".parse().unwrap();
+        assert_eq!((spec.package.as_str(), spec.version.unwrap().as_str()), ("shop", "1:1.4.2-1"));
+        assert_eq!("shop=1.0".parse::<Spec>().unwrap().version.unwrap().as_str(), "1.0");
+        assert_eq!("shop".parse::<Spec>().unwrap().version, None);
+        assert!("shop@latest".parse::<Spec>().unwrap_err().contains("is no version"));
+        assert!("-x@1".parse::<Spec>().is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! `debark rollback`: an earlier version is live again, in seconds, from what the hosts have kept.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use debark_ledger::DeployAction;
+use debark_order::{Environment, PackageVersion};
+
+use super::context::Problem;
+use super::desk::{DeskArgs, Spec, at_desk};
+use super::fetch;
+use super::hosts::ReachArgs;
+use super::options::DeployArgs;
+use super::perform::Job;
+
+/// Puts an earlier version live again
+///
+/// Without --to it is the last good one. All hosts at once, from what they have kept: neither the artifact store nor git is needed. What is
+/// rolled back is marked bad, and is not deployed to that environment again until `debark unhold`.
+///
+/// Exit codes: 0 live on all hosts, 1 bad input, 2 failed, 3 refused, 4 some host could not be reached, 6 both, 130 interrupted.
+#[derive(clap::Args)]
+pub struct RollbackArgs {
+    /// The package
+    #[arg(value_name = "PACKAGE")]
+    package: Option<Spec>,
+    /// Where
+    #[arg(long, value_name = "ENVIRONMENT")]
+    env: Environment,
+    /// To which version [default: the last good one]
+    #[arg(long, value_name = "VERSION")]
+    to: Option<PackageVersion>,
+    #[command(flatten)]
+    deploy: DeployArgs,
+    #[command(flatten)]
+    reach: ReachArgs,
+    #[command(flatten)]
+    desk: DeskArgs,
+}
+
+/// Runs the command.
+pub fn run(args: &RollbackArgs) -> ExitCode {
+    at_desk(&args.desk, |desk| {
+        let environment = desk.environment(&args.env)?;
+        let package = desk.package(args.package.as_ref().map(|spec| &spec.package))?;
+        let to = args.to.clone().or_else(|| args.package.as_ref().and_then(|spec| spec.version.clone()));
+        let ledger = desk.ledger(&args.env)?;
+        let state = desk.state(&ledger, &args.env, false)?;
+        let found = match &to {
+            Some(version) => state.good(&package, version),
+            None => state.last_good(&package),
+        };
+        let Some(release) = found.cloned() else {
+            let (message, hint) = match &to {
+                Some(version) => (
+                    format!("{package} {version} has not been live in {}", args.env),
+                    format!("debark history --env {} --package {package} shows what was", args.env),
+                ),
+                None => (
+                    format!("{} has no earlier good version of {package}", args.env),
+                    "name one by --to, or deploy a new version".to_owned(),
+                ),
+            };
+            return Err(Problem::refused(message).hint(hint));
+        };
+        if state.open.is_none()
+            && state.live(&package).is_some_and(|live| live.digest == release.digest)
+            && to.is_some()
+        {
+            anstream::eprintln!(
+                "note: {package} {} is what the ledger says is live; hosts that have something else are put right",
+                release.version
+            );
+        }
+        let of = state.open.as_ref().map(|open| open.sequence);
+        let get = || -> Result<PathBuf, String> {
+            fetch::package(desk, environment, &package, &release.version, release.digest)
+        };
+        Job {
+            desk,
+            environment,
+            ledger: &ledger,
+            action: DeployAction::Rollback,
+            package: package.clone(),
+            version: release.version.clone(),
+            digest: release.digest,
+            size: release.size,
+            commit: release.commit.clone(),
+            from: None,
+            of,
+            only: None,
+            tests_passed: None,
+            fetch: &get,
+            reason: args.deploy.reason.clone(),
+            plan: args.deploy.plan,
+            verbose: args.deploy.verbose,
+            lease: args.deploy.lease_seconds(),
+            reach: &args.reach,
+            state,
+        }
+        .perform()
+    })
+}

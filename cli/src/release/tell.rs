@@ -1,0 +1,98 @@
+//! Notifications, as the project file asks for them.
+
+use debark_ledger::policy::Refusal;
+use debark_ledger::{DeployAction, Outcome};
+use debark_order::Identity;
+use debark_project::{Event, Notification, Program, Receiver};
+use debark_release::Ending;
+use debark_release::notify::{Channel, Notice, notify};
+
+use super::desk::Desk;
+use super::perform::Job;
+
+/// Tells everybody who wants to know of such an event.
+pub fn tell(desk: &Desk, event: Event, notice: &Notice<'_>) {
+    let wants = |one: &&Notification| one.on.contains(&event);
+    let channels: Vec<Channel> = desk
+        .project
+        .notify
+        .iter()
+        .filter(wants)
+        .map(|one| match &one.to {
+            Receiver::Webhook(url) => Channel::Webhook(url.clone()),
+            Receiver::Command(Program::Argv(argv)) => Channel::Command(argv.clone()),
+            Receiver::Command(Program::Shell(line)) => {
+                Channel::Command(vec!["sh".into(), "-e".into(), "-c".into(), line.clone()])
+            }
+        })
+        .collect();
+    for problem in notify(&channels, notice) {
+        anstream::eprintln!("warning: {problem}");
+    }
+}
+
+/// A deployment is over.
+pub fn finished(job: &Job<'_>, ending: &Ending, actor: &Identity, text: &str) {
+    let event = match (ending.outcome, job.action) {
+        (Outcome::Succeeded, DeployAction::Rollback | DeployAction::Abort) => Event::RolledBack,
+        (Outcome::Succeeded, _) => Event::Deployed,
+        (Outcome::Reverted | Outcome::Aborted, _) => Event::Reverted,
+        (Outcome::Refused, _) => Event::Refused,
+        (Outcome::Failed, _) => Event::Failed,
+    };
+    let ci = debark_ledger::ci();
+    tell(
+        job.desk,
+        event,
+        &Notice {
+            event: event.name(),
+            text,
+            environment: job.environment.name.as_str(),
+            package: Some(job.package.as_str()),
+            version: Some(job.version.as_str()),
+            digest: Some(job.digest.to_string()),
+            commit: job.commit.as_deref(),
+            actor: actor.as_str(),
+            reason: job.reason.as_deref(),
+            result: Some(ending.outcome.name()),
+            sequence: ending.sequence,
+            took_ms: ending.took,
+            hosts: &ending.hosts,
+            ci: ci.as_ref(),
+        },
+    );
+}
+
+/// Rules said no.
+pub fn refused(job: &Job<'_>, refusals: &[Refusal]) {
+    let why: Vec<&str> = refusals.iter().map(|refusal| refusal.message.as_str()).collect();
+    let text = format!(
+        "{} {} was refused for {}: {}",
+        job.package,
+        job.version,
+        job.environment.name,
+        why.join("; ")
+    );
+    let ci = debark_ledger::ci();
+    let actor = job.ledger.actor().map_or_else(|_| String::new(), |actor| actor.to_string());
+    tell(
+        job.desk,
+        Event::Refused,
+        &Notice {
+            event: Event::Refused.name(),
+            text: &text,
+            environment: job.environment.name.as_str(),
+            package: Some(job.package.as_str()),
+            version: Some(job.version.as_str()),
+            digest: Some(job.digest.to_string()),
+            commit: job.commit.as_deref(),
+            actor: &actor,
+            reason: job.reason.as_deref(),
+            result: Some("refused"),
+            sequence: job.state.sequence,
+            took_ms: 0,
+            hosts: &[],
+            ci: ci.as_ref(),
+        },
+    );
+}

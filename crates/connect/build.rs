@@ -1,6 +1,6 @@
-//! Embeds the agent, compressed, into release builds.
+//! Embeds the agent and the gate, compressed, into release builds.
 //!
-//! `cargo build --release` and `cargo install` must yield one file that works alone, so the agent is built here by a
+//! `cargo build --release` and `cargo install` must yield one file that works alone, so they are built here by a
 //! cargo within cargo (with a target directory of its own: sharing one deadlocks). Debug builds embed nothing, as
 //! every test would wait for it: they look for what `scripts/build-agent` left in `target/agent`.
 
@@ -20,34 +20,38 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in ["build.rs", "src/package.rs"] {
         println!("cargo::rerun-if-changed={file}");
     }
-    for name in ["DEBARK_EMBED_AGENT", "DEBARK_AGENT_BINARY"] {
-        println!("cargo::rerun-if-env-changed={name}");
-    }
+    println!("cargo::rerun-if-env-changed=DEBARK_EMBED_AGENT");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
     let target = env::var("TARGET")?;
-    let binary = match env::var_os("DEBARK_AGENT_BINARY") {
-        Some(path) => {
-            println!("cargo::rerun-if-changed={}", path.display());
-            Some(PathBuf::from(path))
-        }
-        None if embeds() => Some(build(&out, &target)?),
-        None => None,
-    };
+    let built = if embeds() { Some(build(&out, &target)?) } else { None };
     let machine = target.split('-').next().unwrap_or("x86_64").to_owned();
-    let source = match binary {
-        Some(binary) => {
-            let packed = out.join("agent.deb");
-            let (sha256, size) = pack(&binary, &packed)?;
-            format!(
-                "/// The agents within this binary: machine, SHA-256 and length of the binary, package.\n\
-                 pub const EMBEDDED: &[(&str, &str, u64, &[u8])] =\n    \
-                 &[({machine:?}, {sha256:?}, {size}, include_bytes!({packed:?}))];\n"
-            )
-        }
-        None => "/// The agents within this binary: none in debug builds.\n\
-                 pub const EMBEDDED: &[(&str, &str, u64, &[u8])] = &[];\n"
-            .to_owned(),
-    };
+    let mut source = String::new();
+    for (program, constant, variable) in [
+        ("debark-agent", "EMBEDDED", "DEBARK_AGENT_BINARY"),
+        ("debark-gate", "EMBEDDED_GATES", "DEBARK_GATE_BINARY"),
+    ] {
+        println!("cargo::rerun-if-env-changed={variable}");
+        let binary = match (env::var_os(variable), &built) {
+            (Some(path), _) => {
+                println!("cargo::rerun-if-changed={}", path.display());
+                Some(PathBuf::from(path))
+            }
+            (None, Some(directory)) => Some(directory.join(program)),
+            (None, None) => None,
+        };
+        let entry = match binary {
+            Some(binary) => {
+                let packed = out.join(format!("{program}.deb"));
+                let (sha256, size) = pack(&binary, &packed)?;
+                format!("({machine:?}, {sha256:?}, {size}, include_bytes!({packed:?}))")
+            }
+            None => String::new(),
+        };
+        source += &format!(
+            "/// Each `{program}` within this binary: machine, SHA-256 and length of the binary, package. None in debug builds.\n\
+             pub const {constant}: &[(&str, &str, u64, &[u8])] = &[{entry}];\n"
+        );
+    }
     fs::write(out.join("embedded.rs"), source)?;
     Ok(())
 }
@@ -66,6 +70,8 @@ fn build(out: &Path, target: &str) -> Result<PathBuf, Box<dyn Error>> {
         "Cargo.lock",
         "scripts/build-agent",
         "crates/agent",
+        "crates/gate",
+        "crates/order",
         "crates/modules",
         "crates/expr",
         "crates/wire",
@@ -86,20 +92,20 @@ fn build(out: &Path, target: &str) -> Result<PathBuf, Box<dyn Error>> {
             script.env_remove(&name);
         }
     }
-    let file = out.join("debark-agent");
+    let programs = out.join("programs");
     let status = script
-        .arg(&file)
+        .arg(&programs)
         .env("CARGO_TARGET_DIR", &directory)
         .env("CARGO_BUILD_BUILD_DIR", &directory)
         .env("DEBARK_AGENT_TARGET", target)
         .status()?;
     if !status.success() {
-        return Err(format!("building the agent ended with {status}").into());
+        return Err(format!("building the agent and the gate ended with {status}").into());
     }
-    Ok(file)
+    Ok(programs)
 }
 
-/// Compresses the agent; yields its digest and length, so that no run has to work them out.
+/// Compresses a program; yields its digest and length, so that no run has to work them out.
 fn pack(binary: &Path, packed: &Path) -> Result<(String, usize), Box<dyn Error>> {
     let bytes = fs::read(binary).map_err(|error| format!("{}: {error}", binary.display()))?;
     fs::write(packed, package::pack(&bytes, package::Press::Tight)?)?;

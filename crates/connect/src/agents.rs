@@ -11,6 +11,9 @@ use crate::package::{self, Press};
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
+/// A program within this binary: machine, SHA-256 and length, package.
+type Embedded = (&'static str, &'static str, u64, &'static [u8]);
+
 /// Beyond this an agent's file is surely something else.
 const AGENT_LIMIT: u64 = 64 << 20;
 
@@ -28,6 +31,16 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// The binary itself.
+    ///
+    /// # Errors
+    /// The package is broken.
+    pub fn unpacked(&self) -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        package::unpack(&self.packed, &mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Unpacks the binary into `directory`, named by its digest, unless it is there.
     ///
     /// # Errors
@@ -78,11 +91,15 @@ impl Agents {
     /// # Errors
     /// None is found: a sentence that says where it was looked for.
     pub fn find() -> Result<Self, String> {
-        if let Some(path) = std::env::var_os("DEBARK_AGENT") {
+        Self::look("agent", "DEBARK_AGENT", "debark-agent", EMBEDDED)
+    }
+
+    fn look(what: &str, variable: &str, program: &str, embedded: &[Embedded]) -> Result<Self, String> {
+        if let Some(path) = std::env::var_os(variable) {
             return Self::from_file(Path::new(&path));
         }
-        if !EMBEDDED.is_empty() {
-            let agents = EMBEDDED
+        if !embedded.is_empty() {
+            let agents = embedded
                 .iter()
                 .map(|(machine, sha256, size, packed)| Agent {
                     machine: (*machine).into(),
@@ -93,14 +110,23 @@ impl Agents {
                 .collect();
             return Ok(Self { agents: Arc::new(agents) });
         }
-        let places = places();
+        let places = places(program);
         match places.iter().find(|path| path.is_file()) {
             Some(path) => Self::from_file(path),
             None => Err(format!(
-                "this debark carries no agent, and none is at {}",
+                "this debark carries no {what}, and none is at {}",
                 places.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
             )),
         }
+    }
+
+    /// The gates (`debark-gate`) within this binary; without any, the file that `DEBARK_GATE` names, `debark-gate` beside
+    /// this executable, or what `scripts/build-agent` left in the source tree (debug builds only).
+    ///
+    /// # Errors
+    /// None is found: a sentence that says where it was looked for.
+    pub fn gates() -> Result<Self, String> {
+        Self::look("gate", "DEBARK_GATE", "debark-gate", EMBEDDED_GATES)
     }
 
     /// The agent in a file: for this machine's type.
@@ -133,17 +159,13 @@ impl Agents {
     }
 }
 
-fn places() -> Vec<PathBuf> {
+fn places(program: &str) -> Vec<PathBuf> {
     // Beside a debug build lies what cargo made of the agent for this machine alone: not static, and old.
     if cfg!(debug_assertions) {
-        return vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/agent/debark-agent")];
+        return vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/agent").join(program)];
     }
     let executable = std::env::current_exe().ok();
-    executable
-        .iter()
-        .filter_map(|path| path.parent())
-        .map(|directory| directory.join("debark-agent"))
-        .collect()
+    executable.iter().filter_map(|path| path.parent()).map(|directory| directory.join(program)).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

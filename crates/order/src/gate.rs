@@ -13,6 +13,26 @@ use crate::{Action, Digest, Environment, PackageName, PackageVersion, SealedOrde
 
 /// Where the gate is on hosts.
 pub const PROGRAM: &str = "/usr/lib/debark/debark-gate";
+/// Where the guard's unit is on hosts: it runs at every boot, and when its timer is over.
+pub const GUARD_UNIT_PATH: &str = "/etc/systemd/system/debark-guard.service";
+/// The guard's unit.
+pub const GUARD_UNIT: &str = "\
+[Unit]
+Description=Goes back to the version before, unless a deployment was confirmed in time
+Documentation=https://github.com/debark/debark/blob/main/docs/security.md
+After=local-fs.target basic.target
+
+[Service]
+Type=oneshot
+ExecStart=/usr/lib/debark/debark-gate guard
+KillMode=control-group
+TimeoutStopSec=20
+Restart=on-failure
+RestartSec=10
+
+[Install]
+WantedBy=multi-user.target
+";
 /// Version of this conversation.
 pub const PROTOCOL: u32 = 1;
 

@@ -1,0 +1,5 @@
+//! `debark-gate`: see the library.
+
+fn main() -> std::process::ExitCode {
+    debark_gate::main()
+}

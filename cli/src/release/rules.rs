@@ -17,7 +17,8 @@ pub fn of(environment: &Environment, now: Timestamp) -> policy::Rules {
         freezes: environment
             .freezes
             .iter()
-            .filter_map(|freeze| Some(policy::Closed { name: freeze.to_string(), until: freeze.ends(now)? }))
+            .filter(|freeze| freeze.covers(now))
+            .map(|freeze| policy::Closed { name: freeze.to_string(), until: freeze.ends(now) })
             .collect(),
     }
 }

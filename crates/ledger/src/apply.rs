@@ -31,6 +31,9 @@ pub enum Inconsistent {
     /// Its order says something else than the entry does.
     #[error("its order is not of this entry: {0}")]
     Order(String),
+    /// An entry is moved that cannot be.
+    #[error("an entry of that kind is not moved")]
+    Moved,
 }
 
 impl State {
@@ -49,7 +52,29 @@ impl State {
             return Err(Inconsistent::Time);
         }
         match &entry.kind {
-            Kind::Started(started) => self.started(entry, started)?,
+            Kind::Moved(moved) => {
+                if matches!(*moved.entry, Kind::Moved(_) | Kind::Approved { .. }) {
+                    return Err(Inconsistent::Moved);
+                }
+                self.effect(entry, &moved.entry, true)?;
+            }
+            kind => self.effect(entry, kind, false)?,
+        }
+        // What is over by itself is forgotten with the next entry.
+        self.freezes.retain(|freeze| freeze.until.is_none_or(|until| until > entry.time));
+        self.sequence = entry.sequence;
+        self.time = entry.time;
+        Ok(())
+    }
+
+    fn effect(&mut self, entry: &Entry, kind: &Kind, moved: bool) -> Result<(), Inconsistent> {
+        match kind {
+            Kind::Started(started) => {
+                if !moved {
+                    fits(entry, started)?;
+                }
+                self.started(entry, started);
+            }
             Kind::Finished(finished) => self.finished(entry, finished)?,
             Kind::Approved { package, version, digest } => {
                 let approvals = &mut self.packages.entry(package.clone()).or_default().approvals;
@@ -102,31 +127,12 @@ impl State {
                 why: entry.reason.clone(),
             }),
             Kind::Thawed => self.freezes.clear(),
-            Kind::KeyTrusted { .. } | Kind::KeyRevoked { .. } | Kind::Note => {}
+            Kind::KeyTrusted { .. } | Kind::KeyRevoked { .. } | Kind::Note | Kind::Moved(_) => {}
         }
-        // What is over by itself is forgotten with the next entry.
-        self.freezes.retain(|freeze| freeze.until.is_none_or(|until| until > entry.time));
-        self.sequence = entry.sequence;
-        self.time = entry.time;
         Ok(())
     }
 
-    fn started(&mut self, entry: &Entry, started: &Started) -> Result<(), Inconsistent> {
-        let order = started.order.order().map_err(Inconsistent::Order)?;
-        let same = order.environment == entry.environment
-            && order.sequence == entry.sequence
-            && order.actor == entry.actor
-            && order.package == started.package;
-        // An abort's order may name what is to be live, its entry names what is not to be.
-        let same_release = started.action == DeployAction::Abort
-            || (order.version == started.version && order.digest == started.digest);
-        if !same || !same_release {
-            let text = format!(
-                "{} {} to {}, sequence {}, by {}",
-                order.package, order.version, order.environment, order.sequence, order.actor
-            );
-            return Err(Inconsistent::Order(text));
-        }
+    fn started(&mut self, entry: &Entry, started: &Started) {
         if started.action == DeployAction::Rollback {
             let package = self.packages.entry(started.package.clone()).or_default();
             // Whatever becomes of the rollback: somebody wanted to be rid of what is live.
@@ -149,7 +155,6 @@ impl State {
             renewed: None,
             abandoned: false,
         });
-        Ok(())
     }
 
     fn finished(&mut self, entry: &Entry, finished: &Finished) -> Result<(), Inconsistent> {
@@ -214,6 +219,26 @@ impl State {
     pub fn knows(&self, package: &PackageName) -> bool {
         self.packages.contains_key(package)
     }
+}
+
+/// An order is of the entry that it rides in.
+fn fits(entry: &Entry, started: &Started) -> Result<(), Inconsistent> {
+    let order = started.order.order().map_err(Inconsistent::Order)?;
+    let same = order.environment == entry.environment
+        && order.sequence == entry.sequence
+        && order.actor == entry.actor
+        && order.package == started.package;
+    // An abort's order may name what is to be live, its entry names what is not to be.
+    let same_release = started.action == DeployAction::Abort
+        || (order.version == started.version && order.digest == started.digest);
+    if !same || !same_release {
+        let text = format!(
+            "{} {} to {}, sequence {}, by {}",
+            order.package, order.version, order.environment, order.sequence, order.actor
+        );
+        return Err(Inconsistent::Order(text));
+    }
+    Ok(())
 }
 
 fn mark_bad(

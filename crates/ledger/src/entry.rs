@@ -115,6 +115,24 @@ pub enum Kind {
     },
     /// A word for later readers: the reason is the text.
     Note,
+    /// An entry that was made while the remote could not be reached, and that diverged from what others did meanwhile, is
+    /// put behind theirs.
+    Moved(Moved),
+}
+
+/// An entry that is put on record again. What it does is done in the name of who moves it: nobody can speak for others this way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// The commit that it was, 40 hexadecimal digits.
+    pub commit: String,
+    /// The number that it had: hosts may have seen it.
+    pub number: Sequence,
+    /// Who made it.
+    pub by: Identity,
+    /// When, in seconds since 1970.
+    pub made: u64,
+    /// What it was; where it names an entry that was moved as well, by that one's new number.
+    pub entry: Box<Kind>,
 }
 
 /// What a key is for.
@@ -317,6 +335,7 @@ impl Kind {
             Self::KeyTrusted { .. } => "key_trusted",
             Self::KeyRevoked { .. } => "key_revoked",
             Self::Note => "note",
+            Self::Moved(_) => "moved",
         }
     }
 
@@ -326,6 +345,22 @@ impl Kind {
             Self::Started(started) => Some(&started.package),
             Self::Approved { package, .. } => Some(package),
             Self::Held { package, .. } | Self::Released { package, .. } => package.as_ref(),
+            Self::Moved(moved) => match &*moved.entry {
+                Self::Moved(_) => None,
+                kind => kind.package(),
+            },
+            _ => None,
+        }
+    }
+
+    /// The deployment that it finishes.
+    pub fn finishes(&self) -> Option<&Finished> {
+        match self {
+            Self::Finished(finished) => Some(finished),
+            Self::Moved(moved) => match &*moved.entry {
+                Self::Finished(finished) => Some(finished),
+                _ => None,
+            },
             _ => None,
         }
     }

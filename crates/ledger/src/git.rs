@@ -52,9 +52,17 @@ pub(crate) fn open(path: &Path) -> Result<Repository, LedgerError> {
         Err(error) if error.code() == ErrorCode::NotFound => {}
         Err(error) => return Err(failed(&error)),
     }
+    // Made elsewhere and moved there whole: another process that opens it finds all of it or nothing.
+    let io = |error: std::io::Error| LedgerError::Repository {
+        path: path.display().to_string(),
+        why: error.to_string(),
+    };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(io)?;
+    let new = tempfile::Builder::new().prefix(".ledger-").tempdir_in(parent).map_err(io)?;
     let mut options = git2::RepositoryInitOptions::new();
-    options.bare(true).mkpath(true).external_template(false).initial_head("main");
-    let repository = Repository::init_opts(path, &options).map_err(|error| failed(&error))?;
+    options.bare(true).external_template(false).initial_head("main");
+    let repository = Repository::init_opts(new.path(), &options).map_err(|error| failed(&error))?;
     let settings = [
         // Objects and references are on the disk before an append is reported.
         ("core.fsyncObjectFiles", "true"),
@@ -66,14 +74,18 @@ pub(crate) fn open(path: &Path) -> Result<Repository, LedgerError> {
     ];
     let mut config = repository.config().map_err(|error| failed(&error))?;
     for (name, value) in settings {
-        match config.set_str(name, value) {
-            Ok(()) => {}
-            // Another process makes the same repository.
-            Err(error) if error.code() == ErrorCode::Locked => {}
-            Err(error) => return Err(failed(&error)),
+        config.set_str(name, value).map_err(|error| failed(&error))?;
+    }
+    drop((config, repository));
+    let new = new.keep();
+    if let Err(error) = std::fs::rename(&new, path) {
+        let removed = std::fs::remove_dir_all(&new);
+        // Another process was faster.
+        if Repository::open_bare(path).is_err() {
+            return Err(io(removed.err().unwrap_or(error)));
         }
     }
-    Ok(repository)
+    Repository::open_bare(path).map_err(|error| failed(&error))
 }
 
 pub(crate) fn failed(repository: &Repository, error: &git2::Error) -> LedgerError {

@@ -167,8 +167,8 @@ impl Ledger {
                 git::entry(&repository, commit).map_err(|why| git::broken(environment, commit, why))?;
             let about = match (&filter.package, &entry.kind) {
                 (None, _) => true,
-                (Some(_), Kind::Finished(finished)) => {
-                    let of = finished.of;
+                (Some(_), kind) if kind.finishes().is_some() => {
+                    let of = kind.finishes().map_or(0, |finished| finished.of);
                     wanted.push((of, Recorded { id: commit.to_string(), entry: entry.clone() }));
                     false
                 }
@@ -316,7 +316,7 @@ impl Ledger {
         last
     }
 
-    fn write(
+    pub(crate) fn write(
         &self,
         repository: &Repository,
         entry: &Entry,
@@ -329,7 +329,12 @@ impl Ledger {
         for (path, bytes) in files::write(next) {
             ids.insert(path, repository.blob(&bytes).map_err(git_failed)?);
         }
-        ids.insert(files::ENTRY.to_owned(), repository.blob(&files::json(entry)).map_err(git_failed)?);
+        let json = files::json(entry);
+        // What cannot be read again must not be on record.
+        if Entry::from_json(&json).as_ref() != Ok(entry) {
+            return Err(git::broken(&entry.environment, Oid::ZERO_SHA1, "it cannot be written".into()).into());
+        }
+        ids.insert(files::ENTRY.to_owned(), repository.blob(&json).map_err(git_failed)?);
         let odb = repository.odb().map_err(git_failed)?;
         let mut put = |kind: ObjectType, bytes: &[u8]| odb.write(kind, bytes);
         let tree = git::tree(&ids, &mut put).map_err(git_failed)?;

@@ -16,6 +16,7 @@ mod lease;
 mod ledger;
 mod message;
 pub mod policy;
+mod reconcile;
 mod remote;
 pub mod state;
 mod sync;
@@ -24,8 +25,8 @@ mod verify;
 pub use apply::Inconsistent;
 pub use ci::ci;
 pub use entry::{
-    Ci, DeployAction, Draft, Entry, Finished, HostOutcome, HostResult, KeyUse, Kind, Outcome, Recorded,
-    Started,
+    Ci, DeployAction, Draft, Entry, Finished, HostOutcome, HostResult, KeyUse, Kind, Moved, Outcome,
+    Recorded, Started,
 };
 pub use error::{AppendError, LedgerError};
 pub use lease::LeaseRecord;

@@ -7,6 +7,12 @@ use crate::state::State;
 
 /// The subject: `deploy shop 1.4.2 to staging (started)`. `before` is the state that the entry stands on.
 pub(crate) fn subject(entry: &Entry, before: &State) -> String {
+    if let Kind::Moved(moved) = &entry.kind {
+        return match &*moved.entry {
+            Kind::Moved(_) => "moved".into(),
+            kind => format!("moved: {}", subject(&Entry { kind: kind.clone(), ..entry.clone() }, before)),
+        };
+    }
     let here = &entry.environment;
     let of = |package: Option<&_>, version: Option<&_>| match (package, version) {
         (None, _) => String::new(),
@@ -43,7 +49,7 @@ pub(crate) fn subject(entry: &Entry, before: &State) -> String {
         Kind::KeyRevoked { r#use, fingerprint } => {
             format!("revoke {} {}", key(*r#use), one_line(fingerprint, 80))
         }
-        Kind::Note => format!("note on {here}"),
+        Kind::Note | Kind::Moved(_) => format!("note on {here}"),
     }
 }
 
@@ -90,6 +96,9 @@ pub(crate) fn message(entry: &Entry, before: &State) -> String {
             for host in &finished.hosts {
                 let _ = writeln!(text, "Host: {} {}", one_line(&host.host, 255), host.result.name());
             }
+        }
+        Kind::Moved(moved) => {
+            let _ = writeln!(text, "Moved: {} by {}", one_line(&moved.commit, 64), moved.by);
         }
         _ => {}
     }

@@ -29,8 +29,8 @@ pub struct Rules {
 pub struct Closed {
     /// For messages: `weekend`.
     pub name: String,
-    /// When it is over.
-    pub until: Timestamp,
+    /// When it is over; none: not in the time that one can foresee.
+    pub until: Option<Timestamp>,
 }
 
 /// What somebody wants to do.
@@ -213,13 +213,12 @@ fn bad_and_held(proposal: &Proposal<'_>, here: &State, refusals: &mut Vec<Refusa
 fn frozen(rules: &Rules, here: &State, now: Timestamp, refusals: &mut Vec<Refusal>) {
     let environment = &here.environment;
     for window in &rules.freezes {
+        let until = window.until.and_then(|until| u64::try_from(until.as_second()).ok());
+        let wait = until.map_or_else(|| "change debark.yml".into(), |until| format!("wait until {}", time(until)));
         refusals.push(Refusal {
             rule: Rule::Calendar,
             message: format!("{environment} is frozen by the calendar ({})", window.name),
-            hint: format!(
-                "wait until {}; rollbacks are possible",
-                time(u64::try_from(window.until.as_second()).unwrap_or(0))
-            ),
+            hint: format!("{wait}; rollbacks are possible"),
         });
     }
     let seconds = u64::try_from(now.as_second()).unwrap_or(0);
@@ -343,3 +342,6 @@ pub fn duration(seconds: u64) -> String {
     }
     if parts.is_empty() { "0s".into() } else { parts.join(" ") }
 }
+
+#[cfg(test)]
+mod tests;

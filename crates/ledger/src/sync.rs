@@ -154,7 +154,7 @@ impl Ledger {
     }
 
     /// Why what came is not to be believed, if it is not.
-    fn distrust(
+    pub(crate) fn distrust(
         &self,
         repository: &Repository,
         environment: &Environment,

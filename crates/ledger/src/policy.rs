@@ -214,7 +214,8 @@ fn frozen(rules: &Rules, here: &State, now: Timestamp, refusals: &mut Vec<Refusa
     let environment = &here.environment;
     for window in &rules.freezes {
         let until = window.until.and_then(|until| u64::try_from(until.as_second()).ok());
-        let wait = until.map_or_else(|| "change debark.yml".into(), |until| format!("wait until {}", time(until)));
+        let wait =
+            until.map_or_else(|| "change debark.yml".into(), |until| format!("wait until {}", time(until)));
         refusals.push(Refusal {
             rule: Rule::Calendar,
             message: format!("{environment} is frozen by the calendar ({})", window.name),

@@ -34,7 +34,7 @@ fn deployments_are_on_record_and_plain_git_verifies_them() {
     ledger.record(&staging, Some("it was the network".into()), release, Offline::Refuse).unwrap();
     assert!(ledger.state(&staging).unwrap().bad(&shop, &digest("1.1")).is_none());
 
-    assert_eq!(ledger.environments().unwrap(), [staging.clone()]);
+    assert_eq!(ledger.environments().unwrap(), std::slice::from_ref(&staging));
     let newest = ledger.entries(&staging, &Filter { limit: Some(2), package: Some(shop) }).unwrap();
     assert_eq!(newest.iter().map(|one| one.entry.sequence).collect::<Vec<_>>(), [9, 8]);
     assert_eq!(ledger.entry(&staging, 1).unwrap().entry.reason.as_deref(), Some("tickets 1 and 2"));

@@ -19,12 +19,12 @@ use debark_order::{Action, Digest, Environment, Order, SealedOrder};
 use tempfile::TempDir;
 
 /// A directory with keys of alice, bob and mallory, of whom only the first two are allowed to sign.
-pub struct Team {
+pub(crate) struct Team {
     pub directory: TempDir,
 }
 
 impl Team {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut allowed = String::new();
         for name in ["alice", "bob", "mallory"] {
@@ -41,11 +41,11 @@ impl Team {
         Self { directory }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn settings(&self, who: &str, repository: &str, remote: Option<&str>) -> Settings {
+    pub(crate) fn settings(&self, who: &str, repository: &str, remote: Option<&str>) -> Settings {
         Settings {
             path: self.path(repository),
             remote: remote.map(|remote| self.path(remote).display().to_string()),
@@ -54,25 +54,25 @@ impl Team {
         }
     }
 
-    pub fn ledger(&self, who: &str, repository: &str) -> Ledger {
+    pub(crate) fn ledger(&self, who: &str, repository: &str) -> Ledger {
         Ledger::open(self.settings(who, repository, None)).unwrap()
     }
 
-    pub fn shared(&self, who: &str, repository: &str) -> Ledger {
+    pub(crate) fn shared(&self, who: &str, repository: &str) -> Ledger {
         Ledger::open(self.settings(who, repository, Some("remote.git"))).unwrap()
     }
 }
 
-pub fn env(name: &str) -> Environment {
+pub(crate) fn env(name: &str) -> Environment {
     name.parse().unwrap()
 }
 
-pub fn digest(version: &str) -> Digest {
+pub(crate) fn digest(version: &str) -> Digest {
     Digest::of(version.as_bytes())
 }
 
 /// Runs git; what it prints.
-pub fn git(repository: &Path, args: &[&str]) -> String {
+pub(crate) fn git(repository: &Path, args: &[&str]) -> String {
     let output =
         Command::new("git").arg("--git-dir").arg(repository).args(args).env("LC_ALL", "C").output().unwrap();
     assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -80,7 +80,13 @@ pub fn git(repository: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-pub fn start_draft(ledger: &Ledger, state: &State, action: DeployAction, version: &str, lease: u32) -> Draft {
+pub(crate) fn start_draft(
+    ledger: &Ledger,
+    state: &State,
+    action: DeployAction,
+    version: &str,
+    lease: u32,
+) -> Draft {
     let order = Order {
         format: 1,
         environment: state.environment.clone(),
@@ -120,7 +126,7 @@ pub fn start_draft(ledger: &Ledger, state: &State, action: DeployAction, version
     }
 }
 
-pub fn start(
+pub(crate) fn start(
     ledger: &Ledger,
     environment: &str,
     action: DeployAction,
@@ -132,7 +138,7 @@ pub fn start(
     ledger.append(&env(environment), &state, draft, offline)
 }
 
-pub fn finished(of: u64, result: Outcome, version: &str) -> Kind {
+pub(crate) fn finished(of: u64, result: Outcome, version: &str) -> Kind {
     let host = |host: &str, result| HostResult {
         host: host.into(),
         result,
@@ -151,7 +157,7 @@ pub fn finished(of: u64, result: Outcome, version: &str) -> Kind {
 }
 
 /// Starts and finishes.
-pub fn deploy(
+pub(crate) fn deploy(
     ledger: &Ledger,
     environment: &str,
     action: DeployAction,

@@ -1,0 +1,276 @@
+//! Writing a package.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Seek as _, Write};
+use std::path::Path;
+
+use debark_order::{PackageName, PackageVersion};
+use debark_project::{Compression, FileTree};
+use md5::{Digest as _, Md5};
+
+use super::compress::{Encoder, suffix};
+use super::tar::{Entry, Kind, Writer};
+use super::tree::{Content, Tree};
+use super::{DebError, ar, control, scripts};
+
+/// What a package is called, and when its source was committed.
+#[derive(Debug, Clone)]
+pub struct Identity<'a> {
+    /// Its name.
+    pub name: &'a PackageName,
+    /// Its version.
+    pub version: &'a PackageVersion,
+    /// Seconds since 1970: the time of every file (SOURCE_DATE_EPOCH).
+    pub epoch: u64,
+    /// For the changelog: the full commit.
+    pub commit: &'a str,
+}
+
+/// Writes a package from the source at `root` to `out`; the same source and identity give the same bytes.
+///
+/// # Errors
+/// Something of the source is not as the project file says, or cannot be read; or `out` cannot be written.
+pub fn build(root: &Path, files: &FileTree, identity: &Identity<'_>, out: &Path) -> Result<(), DebError> {
+    let mut tree = Tree::collect(root, files)?;
+    documentation(root, files, identity, &mut tree)?;
+    let architecture = match &files.control.architecture {
+        Some(name) => name.clone(),
+        None => match tree.architecture()? {
+            Some(name) => name.to_owned(),
+            None => {
+                return Err(DebError(
+                    "the package's programs are for several or unknown architectures: set `architecture`"
+                        .into(),
+                ));
+            }
+        },
+    };
+    let failed = |error: io::Error| DebError::at(out, error);
+    let (data, sums) = data_member(&tree, files.compression, identity.epoch, out)?;
+    let fields = control::control_file(
+        identity.name.as_str(),
+        identity.version.as_str(),
+        &architecture,
+        tree.installed_size(),
+        &files.control,
+    );
+    let mut members =
+        vec![("control".to_owned(), fields.to_string(), 0o644), ("md5sums".to_owned(), sums, 0o644)];
+    let conffiles: String =
+        tree.items().filter(|(_, item)| item.conffile).map(|(path, _)| format!("/{path}\n")).collect();
+    if !conffiles.is_empty() {
+        members.push(("conffiles".to_owned(), conffiles, 0o644));
+    }
+    for name in ["preinst", "postinst", "prerm", "postrm"] {
+        let own = files.scripts.iter().find(|(script, _)| *script == name).map(|(_, path)| path);
+        let text = own.map(|path| read_script(root, path)).transpose()?;
+        let part = scripts::for_units(name, &files.units);
+        let script = scripts::compose(text.as_deref(), &part)
+            .map_err(|why| DebError(format!("{}: {why}", own.unwrap_or(name))))?;
+        members.extend(script.map(|script| (name.to_owned(), script, 0o755)));
+    }
+    let control = control_member(members, files.compression, identity.epoch).map_err(failed)?;
+    assemble(out, &control, data, files.compression, identity.epoch).map_err(failed)
+}
+
+fn read_script(root: &Path, src: &str) -> Result<String, DebError> {
+    let path = root.join(src);
+    let real = path.canonicalize().map_err(|_| DebError(format!("{src} is not in the source")))?;
+    if !real.starts_with(root.canonicalize().map_err(|error| DebError::at(root, error))?) {
+        return Err(DebError(format!("{src} leads out of the source")));
+    }
+    fs::read_to_string(&real).map_err(|error| DebError(format!("{src}: {error}")))
+}
+
+/// What every package has to have: its licence and a changelog (Debian Policy 12.5, 12.7).
+fn documentation(
+    root: &Path,
+    files: &FileTree,
+    identity: &Identity<'_>,
+    tree: &mut Tree,
+) -> Result<(), DebError> {
+    let doc = format!("usr/share/doc/{}", identity.name);
+    let copyright = format!("{doc}/copyright");
+    if !tree.has(&copyright) {
+        let text = match &files.control.copyright {
+            Some(src) => read_script(root, src)?,
+            None => ["debian/copyright", "copyright", "LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING"]
+                .iter()
+                .find_map(|src| read_script(root, src).ok())
+                .unwrap_or_else(|| {
+                    format!(
+                        "{} {}\n\nIts source states no copyright and no licence.\n",
+                        identity.name, identity.version
+                    )
+                }),
+        };
+        tree.add_bytes(&copyright, text.into_bytes())?;
+    }
+    // A version without a revision is a native package's (Debian Policy 12.7).
+    let native = !identity.version.as_str().contains('-');
+    let changelog = format!("{doc}/{}.gz", if native { "changelog" } else { "changelog.Debian" });
+    if !tree.has(&changelog) {
+        let time =
+            i64::try_from(identity.epoch).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        let date = time.unwrap_or_default().strftime("%a, %d %b %Y %H:%M:%S +0000");
+        let text = format!(
+            "{} ({}) stable; urgency=medium\n\n  * Built from commit {}.\n\n -- {}  {date}\n",
+            identity.name, identity.version, identity.commit, files.control.maintainer
+        );
+        let mut encoder = flate2::GzBuilder::new().mtime(0).write(Vec::new(), flate2::Compression::best());
+        let packed = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
+        tree.add_bytes(&changelog, packed.map_err(|error| DebError(error.to_string()))?)?;
+    }
+    Ok(())
+}
+
+/// Hashes what passes.
+struct Hashing<R> {
+    from: R,
+    md5: Md5,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(into)?;
+        self.md5.update(into.get(..read).unwrap_or_default());
+        Ok(read)
+    }
+}
+
+/// The packed files, in a temporary file, and their checksums as text.
+fn data_member(
+    tree: &Tree,
+    compression: Compression,
+    epoch: u64,
+    out: &Path,
+) -> Result<(File, String), DebError> {
+    let failed = |error: io::Error| DebError::at(out, error);
+    let beside = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::tempfile_in(beside).map_err(failed)?;
+    let encoder = Encoder::new(BufWriter::with_capacity(1 << 18, file), compression, true).map_err(failed)?;
+    let mut writer = Writer::new(BufWriter::with_capacity(1 << 18, encoder));
+    let mut sums = String::new();
+    let mut entry = Entry {
+        name: "./".into(),
+        kind: Kind::Directory,
+        mode: 0o755,
+        owner: (0, "root".into()),
+        group: (0, "root".into()),
+        size: 0,
+        mtime: epoch,
+        link: String::new(),
+    };
+    writer.add(&entry, &mut io::empty()).map_err(failed)?;
+    for (path, item) in tree.items() {
+        entry = Entry {
+            name: format!("./{path}"),
+            kind: Kind::File,
+            mode: item.mode,
+            owner: item.owner.clone(),
+            group: item.group.clone(),
+            size: 0,
+            mtime: epoch,
+            link: String::new(),
+        };
+        match &item.content {
+            Content::Directory => {
+                entry.name.push('/');
+                entry.kind = Kind::Directory;
+                writer.add(&entry, &mut io::empty()).map_err(failed)?;
+            }
+            Content::Symlink(target) => {
+                entry.kind = Kind::Symlink;
+                entry.link.clone_from(target);
+                writer.add(&entry, &mut io::empty()).map_err(failed)?;
+            }
+            Content::File { path: source, size } => {
+                entry.size = *size;
+                let from = File::open(source).map_err(|error| DebError::at(source, error))?;
+                let mut from = Hashing { from, md5: Md5::new() };
+                writer.add(&entry, &mut from).map_err(|error| DebError::at(source, error))?;
+                sum(&mut sums, from.md5, path);
+            }
+            Content::Bytes(bytes) => {
+                entry.size = bytes.len() as u64;
+                let mut from = Hashing { from: &bytes[..], md5: Md5::new() };
+                writer.add(&entry, &mut from).map_err(failed)?;
+                sum(&mut sums, from.md5, path);
+            }
+        }
+    }
+    let finish = || {
+        let encoder = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+        encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)
+    };
+    Ok((finish().map_err(failed)?, sums))
+}
+
+fn sum(sums: &mut String, md5: Md5, path: &str) {
+    for byte in md5.finalize() {
+        sums.push_str(&format!("{byte:02x}"));
+    }
+    sums.push_str("  ");
+    sums.push_str(path);
+    sums.push('\n');
+}
+
+fn control_member(
+    mut members: Vec<(String, String, u32)>,
+    compression: Compression,
+    epoch: u64,
+) -> io::Result<Vec<u8>> {
+    members.sort_unstable();
+    let entry = |name: String, kind, mode, size| Entry {
+        name,
+        kind,
+        mode,
+        owner: (0, "root".into()),
+        group: (0, "root".into()),
+        size,
+        mtime: epoch,
+        link: String::new(),
+    };
+    let mut writer = Writer::new(Encoder::new(Vec::new(), compression, false)?);
+    writer.add(&entry("./".into(), Kind::Directory, 0o755, 0), &mut io::empty())?;
+    for (name, text, mode) in members {
+        let entry = entry(format!("./{name}"), Kind::File, mode, text.len() as u64);
+        writer.add(&entry, &mut text.as_bytes())?;
+    }
+    writer.finish()?.finish()
+}
+
+/// Puts the members together; the package is there as a whole or not at all.
+fn assemble(
+    out: &Path,
+    control: &[u8],
+    mut data: File,
+    compression: Compression,
+    epoch: u64,
+) -> io::Result<()> {
+    let beside = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".debark-").tempfile_in(beside)?;
+    let size = data.stream_position()?;
+    data.rewind()?;
+    file.write_all(ar::MAGIC)?;
+    ar::header(&mut file, "debian-binary", 4, epoch)?;
+    file.write_all(b"2.0\n")?;
+    ar::header(&mut file, &format!("control.tar{}", suffix(compression)), control.len() as u64, epoch)?;
+    file.write_all(control)?;
+    ar::pad(&mut file, control.len() as u64)?;
+    ar::header(&mut file, &format!("data.tar{}", suffix(compression)), size, epoch)?;
+    io::copy(&mut data, &mut file)?;
+    ar::pad(&mut file, size)?;
+    place(file, out)
+}
+
+/// Gives a finished temporary file its name, readable by all as the umask allows.
+pub(super) fn place(file: tempfile::NamedTempFile, out: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.as_file().sync_all()?;
+    let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    rustix::process::umask(umask);
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o666 & !umask.as_raw_mode()))?;
+    file.persist(out).map_err(|error| error.error)?;
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! Compression of members, with the settings of dpkg-deb(1): the same bytes whatever the number of threads.
+
+use std::io::{self, Read, Write};
+
+use debark_project::Compression;
+
+/// The memory that unpacking may take, in bytes; xz -9 takes 65 MiB.
+const MEMORY: u64 = 256 << 20;
+
+/// Something that compresses into a writer.
+pub enum Encoder<W: Write> {
+    /// xz -6.
+    Xz(liblzma::write::XzEncoder<W>),
+    /// zstd -19.
+    Zstd(zstd::Encoder<'static, W>),
+    /// gzip -9.
+    Gzip(flate2::write::GzEncoder<W>),
+}
+
+impl<W: Write> Encoder<W> {
+    /// Begins; `large` takes all processors.
+    ///
+    /// # Errors
+    /// The library has no memory.
+    pub fn new(to: W, compression: Compression, large: bool) -> io::Result<Self> {
+        let threads =
+            if large { std::thread::available_parallelism().map_or(1, |n| n.get()).min(16) } else { 1 };
+        let threads = u32::try_from(threads).unwrap_or(1);
+        Ok(match compression {
+            Compression::Xz => {
+                // The threaded encoder makes the same blocks however many threads there are.
+                let stream = liblzma::stream::MtStreamBuilder::new()
+                    .threads(threads)
+                    .preset(6)
+                    .check(liblzma::stream::Check::Crc64)
+                    .encoder()
+                    .map_err(io::Error::other)?;
+                Self::Xz(liblzma::write::XzEncoder::new_stream(to, stream))
+            }
+            Compression::Zstd => {
+                let mut encoder = zstd::Encoder::new(to, 19)?;
+                // One worker at least: then, too, the output does not depend on their number.
+                encoder.multithread(threads)?;
+                Self::Zstd(encoder)
+            }
+            Compression::Gzip => {
+                Self::Gzip(flate2::GzBuilder::new().mtime(0).write(to, flate2::Compression::best()))
+            }
+        })
+    }
+
+    /// Ends.
+    ///
+    /// # Errors
+    /// As for writing.
+    pub fn finish(self) -> io::Result<W> {
+        match self {
+            Self::Xz(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.finish(),
+            Self::Gzip(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Xz(encoder) => encoder.write(bytes),
+            Self::Zstd(encoder) => encoder.write(bytes),
+            Self::Gzip(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Xz(encoder) => encoder.flush(),
+            Self::Zstd(encoder) => encoder.flush(),
+            Self::Gzip(encoder) => encoder.flush(),
+        }
+    }
+}
+
+/// What a member's name ends with.
+pub const fn suffix(compression: Compression) -> &'static str {
+    match compression {
+        Compression::Xz => ".xz",
+        Compression::Zstd => ".zst",
+        Compression::Gzip => ".gz",
+    }
+}
+
+/// Unpacks a member by the end of its name, within bounds of memory.
+///
+/// # Errors
+/// Its compression is unknown.
+pub fn decoder<'a>(name: &str, from: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match name.rsplit_once(".tar").map(|(_, suffix)| suffix) {
+        Some("") => Box::new(from),
+        Some(".gz") => Box::new(flate2::read::GzDecoder::new(from)),
+        Some(".xz") => {
+            let stream = liblzma::stream::Stream::new_stream_decoder(MEMORY, 0).map_err(io::Error::other)?;
+            Box::new(liblzma::read::XzDecoder::new_stream(from, stream))
+        }
+        Some(".zst") => {
+            let mut decoder = zstd::Decoder::new(from)?;
+            decoder.window_log_max(27)?;
+            Box::new(decoder)
+        }
+        _ => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{name} is compressed in an unknown way"),
+            ));
+        }
+    })
+}

@@ -9,6 +9,7 @@
 
 mod outcome;
 mod run;
+mod shop;
 mod snapshot;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use debark_lab::{Host, Lab, Options};
 
 pub use outcome::{Outcome, Which};
 pub use run::{Run, TaskEvent};
+pub use shop::Shop;
 pub use snapshot::{Difference, Entry, Snapshot};
 
 /// The directory of the workspace.

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use debark_artifact::key::{BuildKey, Unlock};
 use debark_order::sshsig::Signer;
 use debark_playbook::diagnostic::Diagnostic;
 use debark_playbook::source::SourceMap;
 use debark_project::Project;
+use zeroize::Zeroizing;
 
 use crate::{common, exit};
 
@@ -176,4 +178,93 @@ impl KeyArgs {
             Err(Problem::input(format!("{} is no key file", key.display())).hint(hint))
         }
     }
+}
+
+/// The key that packages are signed with.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BuildKeyArgs {
+    /// The OpenPGP key that packages are signed with: a file (may be locked by a passphrase, or encrypted by age), or
+    /// gpg:KEYID for one in gpg-agent
+    #[arg(long = "build-key", value_name = "FILE", env = "DEBARK_BUILD_KEY", hide_env_values = true)]
+    build_key: Option<String>,
+}
+
+/// Where a passphrase of a build key may be: in a file's first line.
+const PASSPHRASE_FILE: &str = "DEBARK_BUILD_KEY_PASSPHRASE_FILE";
+/// The passphrase itself; a file is better.
+const PASSPHRASE: &str = "DEBARK_BUILD_KEY_PASSPHRASE";
+
+impl BuildKeyArgs {
+    /// Opens the key; asks for its passphrase on a terminal.
+    ///
+    /// # Errors
+    /// None is named, or it does not open.
+    pub fn open(&self) -> Result<BuildKey, Problem> {
+        let spec = self.build_key.as_deref().filter(|spec| !spec.is_empty()).ok_or_else(|| {
+            Problem::input("there is no key to sign packages with")
+                .hint("name one with `--build-key` or DEBARK_BUILD_KEY; `debark keys new` makes one; `--no-sign` builds without")
+        })?;
+        let mut unlock = Unlock {
+            passphrase_file: std::env::var_os(PASSPHRASE_FILE).map(PathBuf::from),
+            passphrase: std::env::var(PASSPHRASE).ok().map(Zeroizing::new),
+            age_identity: std::env::var_os("DEBARK_AGE_IDENTITY").map(PathBuf::from),
+            ask: &mut ask,
+        };
+        BuildKey::open(spec, &mut unlock)
+            .map_err(|error| Problem::input(error.message).maybe_hint(error.hint))
+    }
+
+    /// A passphrase for a new key.
+    ///
+    /// # Errors
+    /// Nobody can be asked, or it is empty.
+    pub fn new_passphrase() -> Result<Zeroizing<String>, Problem> {
+        let hint = format!("name a file with it in {PASSPHRASE_FILE}, or use `--no-passphrase`");
+        let given = match (std::env::var(PASSPHRASE), std::env::var_os(PASSPHRASE_FILE)) {
+            (Ok(text), _) => Zeroizing::new(text),
+            (_, Some(file)) => {
+                let text = std::fs::read_to_string(&file).map(Zeroizing::new);
+                let text = text.map_err(|error| {
+                    Problem::input(format!("{}: {error}", PathBuf::from(&file).display()))
+                })?;
+                Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())
+            }
+            _ => {
+                let first = ask("passphrase for the new key: ").map_err(|error| {
+                    Problem::input(format!("cannot ask for a passphrase: {error}")).hint(&hint)
+                })?;
+                let again = ask("the same again: ").map_err(|error| {
+                    Problem::input(format!("cannot ask for a passphrase: {error}")).hint(&hint)
+                })?;
+                if first != again {
+                    return Err(Problem::input("the two passphrases differ"));
+                }
+                first
+            }
+        };
+        if given.is_empty() { Err(Problem::input("the passphrase is empty").hint(hint)) } else { Ok(given) }
+    }
+}
+
+fn ask(question: &str) -> std::io::Result<Zeroizing<String>> {
+    debark_controller::ask(question, false).map(Zeroizing::new).map_err(std::io::Error::other)
+}
+
+/// Who builds and acts, and in which job of a pipeline, by what CircleCI, GitHub and GitLab say of it.
+pub fn builder() -> (String, Option<String>) {
+    let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if let Some(url) = get("CIRCLE_BUILD_URL") {
+        return ("https://circleci.com".into(), Some(url));
+    }
+    if let (Some(server), Some(repository), Some(run)) =
+        (get("GITHUB_SERVER_URL"), get("GITHUB_REPOSITORY"), get("GITHUB_RUN_ID"))
+    {
+        return (format!("{server}/actions"), Some(format!("{server}/{repository}/actions/runs/{run}")));
+    }
+    if let Some(url) = get("CI_JOB_URL") {
+        return (get("CI_SERVER_URL").unwrap_or_else(|| "gitlab".into()), Some(url));
+    }
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let user = get("USER").or_else(|| get("LOGNAME")).unwrap_or_else(|| "unknown".into());
+    (format!("{user}@{}", host.trim()), None)
 }

@@ -1,11 +1,14 @@
 //! Commands about releases: one file each.
 
-#[allow(dead_code, reason = "commands come one by one")]
+mod build;
 pub mod context;
 mod deploy;
 pub mod desk;
 mod fetch;
 mod hosts;
+mod init;
+mod inspect;
+mod keys;
 mod monitor;
 mod options;
 mod perform;
@@ -13,6 +16,7 @@ mod problem;
 mod promote;
 mod rollback;
 mod rules;
+mod sign;
 mod status;
 pub mod tell;
 
@@ -21,6 +25,11 @@ use std::process::ExitCode;
 /// Commands about releases.
 #[derive(clap::Subcommand)]
 pub enum ReleaseCommand {
+    Init(Box<init::InitArgs>),
+    Build(Box<build::BuildArgs>),
+    Inspect(Box<inspect::InspectArgs>),
+    Sign(Box<sign::SignArgs>),
+    Keys(Box<keys::KeysArgs>),
     Deploy(Box<deploy::DeployCommand>),
     Promote(Box<promote::PromoteArgs>),
     Rollback(Box<rollback::RollbackArgs>),
@@ -30,6 +39,11 @@ pub enum ReleaseCommand {
 /// Runs the command.
 pub fn run(command: &ReleaseCommand) -> ExitCode {
     match command {
+        ReleaseCommand::Init(args) => init::run(args),
+        ReleaseCommand::Build(args) => build::run(args),
+        ReleaseCommand::Inspect(args) => inspect::run(args),
+        ReleaseCommand::Sign(args) => sign::run(args),
+        ReleaseCommand::Keys(args) => keys::run(args),
         ReleaseCommand::Deploy(args) => deploy::run(args),
         ReleaseCommand::Promote(args) => promote::run(args),
         ReleaseCommand::Rollback(args) => rollback::run(args),

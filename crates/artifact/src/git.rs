@@ -122,9 +122,9 @@ impl Checkout {
             let Some(version) = tag_version(name, package) else { continue };
             let target = self.repository.revparse_single(&format!("refs/tags/{name}"));
             let Ok(commit) = target.and_then(|object| object.peel_to_commit()) else { continue };
-            match self.repository.graph_ahead_behind(oid, commit.id()) {
-                Ok((ahead, 0)) => found.push((ahead, version)),
-                _ => {}
+            // Only what the commit descends from.
+            if let Ok((ahead, 0)) = self.repository.graph_ahead_behind(oid, commit.id()) {
+                found.push((ahead, version));
             }
         }
         // The nearest; of several at one commit the last by name, whatever order the repository lists them in.
@@ -241,8 +241,14 @@ fn dirty(repository: &Repository, below: &Path) -> Result<Vec<String>, SourceErr
         options.pathspec(below).disable_pathspec_match(true);
     }
     let found = repository.statuses(Some(&mut options)).map_err(|why| error(why.message()))?;
-    let changed =
-        found.iter().filter(|entry| entry.status() != Status::CURRENT && !entry.status().is_ignored());
+    // What debark itself keeps there, a store or a ledger, is no source.
+    let own = |entry: &git2::StatusEntry<'_>| {
+        let path = String::from_utf8_lossy(entry.path_bytes()).into_owned();
+        entry.status() == Status::WT_NEW && (path.starts_with(".debark/") || path.contains("/.debark/"))
+    };
+    let changed = found
+        .iter()
+        .filter(|entry| entry.status() != Status::CURRENT && !entry.status().is_ignored() && !own(entry));
     Ok(changed.map(|entry| String::from_utf8_lossy(entry.path_bytes()).into_owned()).take(1000).collect())
 }
 

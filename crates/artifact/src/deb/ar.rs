@@ -68,7 +68,7 @@ pub fn header(to: &mut impl Write, name: &str, size: u64, mtime: u64) -> io::Res
     if name.len() > 16 || size > 9_999_999_999 {
         return Err(io::Error::other(format!("{name} is too large for a package")));
     }
-    write!(to, "{name:<16}{mtime:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, "100644")
+    writeln!(to, "{name:<16}{mtime:<12}{:<6}{:<6}{:<8}{size:<10}`", 0, 0, "100644")
 }
 
 /// Fills up to an even offset.

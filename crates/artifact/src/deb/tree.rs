@@ -225,7 +225,7 @@ impl Tree {
                     };
                     let (path, size) = inside(root, &src)?;
                     if path.is_dir() {
-                        self.directory(root, &path, &dst, entry.mode, &item)?;
+                        self.directory(&path, &dst, entry.mode, &item)?;
                     } else if path.is_file() {
                         let mode = entry.mode.unwrap_or(default_mode(&path)?);
                         self.insert(&dst, item(Content::File { path, size }, mode))?;
@@ -241,7 +241,6 @@ impl Tree {
     /// A directory with everything that is below it; links stay links.
     fn directory(
         &mut self,
-        root: &Path,
         from: &Path,
         dst: &str,
         mode: Option<u32>,
@@ -266,7 +265,7 @@ impl Tree {
                     .map_err(|_| DebError::at(&path, "what it says is not UTF-8"))?;
                 self.insert(&dst, Item { conffile: false, ..item(Content::Symlink(target), 0o777) })?;
             } else if about.is_dir() {
-                self.directory(root, &path, &dst, mode, item)?;
+                self.directory(&path, &dst, mode, item)?;
             } else if about.is_file() {
                 let mode =
                     mode.unwrap_or(if about.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 });

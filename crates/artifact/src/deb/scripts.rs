@@ -87,7 +87,7 @@ if [ \"$1\" = remove ] && [ -d /run/systemd/system ]; then
 fi
 ";
 const PURGE: &str = "\
-if [ \"$1\" = purge ] && [ -x /usr/bin/deb-systemd-helper ]; then
+if [ \"$1\" = purge ] && command -v deb-systemd-helper >/dev/null; then
     deb-systemd-helper purge UNITS >/dev/null || true
 fi
 ";

@@ -11,7 +11,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
+    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+    RetryConfig, UpdateVersion,
 };
 use tokio::runtime::Runtime;
 
@@ -34,8 +35,14 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    pub(crate) fn open(bucket: &str, prefix: &str, endpoint: Option<&str>, region: Option<&str>) -> Result<Self> {
-        let name = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
+    pub(crate) fn open(
+        bucket: &str,
+        prefix: &str,
+        endpoint: Option<&str>,
+        region: Option<&str>,
+    ) -> Result<Self> {
+        let name =
+            if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
         let has = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let known = [
             "AWS_ACCESS_KEY_ID",
@@ -50,13 +57,14 @@ impl Bucket {
             return Err(Error::new(ErrorKind::BadInput, what)
                 .hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"));
         }
-        let bad = |why: String| Error::new(ErrorKind::BadInput, format!("cannot use the store {name}: {why}"));
+        let bad =
+            |why: String| Error::new(ErrorKind::BadInput, format!("cannot use the store {name}: {why}"));
         // Somebody may have chosen a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let endpoint = endpoint
-            .map(str::to_owned)
-            .or_else(|| ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].iter().find_map(|name| variable(name)));
+        let endpoint = endpoint.map(str::to_owned).or_else(|| {
+            ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].iter().find_map(|name| variable(name))
+        });
         let plain = endpoint.as_deref().is_some_and(|url| url.starts_with("http://"));
         if plain && variable("AWS_ALLOW_HTTP").is_none_or(|value| value != "true") {
             return Err(bad("its endpoint is http, and all could read along".into())
@@ -76,8 +84,10 @@ impl Bucket {
                     base: 2.0,
                 },
             };
-            let mut builder =
-                AmazonS3Builder::from_env().with_bucket_name(bucket).with_client_options(options).with_retry(retry);
+            let mut builder = AmazonS3Builder::from_env()
+                .with_bucket_name(bucket)
+                .with_client_options(options)
+                .with_retry(retry);
             if let Some(endpoint) = &endpoint {
                 builder = builder.with_endpoint(endpoint);
             }
@@ -106,11 +116,11 @@ impl Bucket {
         };
         match error {
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                told(ErrorKind::Failed, "permission denied").hint("check AWS_ACCESS_KEY_ID and what its policy allows")
+                told(ErrorKind::Failed, "permission denied")
+                    .hint("check AWS_ACCESS_KEY_ID and what its policy allows")
             }
-            object_store::Error::NotFound { .. } => {
-                told(ErrorKind::Failed, "the bucket does not exist").hint("make the bucket, or correct its name")
-            }
+            object_store::Error::NotFound { .. } => told(ErrorKind::Failed, "the bucket does not exist")
+                .hint("make the bucket, or correct its name"),
             error => {
                 let why = last_cause(error);
                 // Whatever has no answer of the server's in it: no name, no route, no connection, no reply in time.
@@ -179,7 +189,9 @@ impl Backend for Bucket {
     fn create(&self, path: &str, bytes: &[u8]) -> Result<bool> {
         match self.put_with(path, bytes, PutMode::Create) {
             Ok(()) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(false)
+            }
             Err(error) => Err(self.error(path, "write", &error)),
         }
     }
@@ -193,7 +205,9 @@ impl Backend for Bucket {
         let version = UpdateVersion { e_tag: Some(tag.to_owned()), version: None };
         match self.put_with(path, bytes, PutMode::Update(version)) {
             Ok(()) => Ok(true),
-            Err(object_store::Error::Precondition { .. } | object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(object_store::Error::Precondition { .. } | object_store::Error::AlreadyExists { .. }) => {
+                Ok(false)
+            }
             // The object that was to be replaced is gone: somebody was here, too.
             Err(object_store::Error::NotFound { source, .. }) if !no_bucket(&*source) => Ok(false),
             Err(error) => Err(self.error(path, "write", &error)),

@@ -34,12 +34,15 @@ impl Directory {
     fn error(&self, path: &str, doing: &str, error: &io::Error) -> Error {
         let what = format!("cannot {doing} {path} in the store {}: {error}", self.root.display());
         match error.kind() {
-            io::ErrorKind::PermissionDenied => Error::new(ErrorKind::Failed, what)
-                .hint("publish as the user whom the directory belongs to"),
+            io::ErrorKind::PermissionDenied => {
+                Error::new(ErrorKind::Failed, what).hint("publish as the user whom the directory belongs to")
+            }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Error::new(ErrorKind::Failed, what).hint("`debark prune` removes old versions")
             }
-            io::ErrorKind::TimedOut | io::ErrorKind::StaleNetworkFileHandle | io::ErrorKind::HostUnreachable => {
+            io::ErrorKind::TimedOut
+            | io::ErrorKind::StaleNetworkFileHandle
+            | io::ErrorKind::HostUnreachable => {
                 Error::new(ErrorKind::Unreachable, what).hint("is its file system mounted?")
             }
             _ => Error::new(ErrorKind::Failed, what),
@@ -144,7 +147,11 @@ impl Backend for Directory {
         let mut bytes = Vec::new();
         file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| self.error(path, "read", &error))?;
         if bytes.len() as u64 > limit {
-            return Err(Error::damaged(path, &self.root.display().to_string(), format!("it has more than {limit} bytes")));
+            return Err(Error::damaged(
+                path,
+                &self.root.display().to_string(),
+                format!("it has more than {limit} bytes"),
+            ));
         }
         let tag = Digest::of(&bytes).hex();
         Ok(Some(Found { bytes, tag }))
@@ -234,7 +241,10 @@ impl Backend for Directory {
         let now = SystemTime::now();
         let mut old = Vec::new();
         let mut each = |path: &Path, metadata: &fs::Metadata| {
-            let temporary = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(TEMPORARY));
+            let temporary = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| name.starts_with(TEMPORARY));
             let age = metadata.modified().ok().and_then(|time| now.duration_since(time).ok());
             if temporary && age.is_some_and(|age| age > ABANDONED) {
                 old.push(path.to_owned());

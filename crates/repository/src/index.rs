@@ -46,8 +46,11 @@ impl State {
         let damaged = |why: String| Error::damaged(&path, &store.name, why);
         let text = String::from_utf8(found.bytes).map_err(|_| damaged("it is no UTF-8".into()))?;
         let signed = keys.open(&text).map_err(|why| {
-            Error::new(ErrorKind::Refused, format!("{path} in the store {} is not to be trusted: {why}", store.name))
-                .hint("either somebody has changed it, or its key is not trusted here: see `debark keys list`")
+            Error::new(
+                ErrorKind::Refused,
+                format!("{path} in the store {} is not to be trusted: {why}", store.name),
+            )
+            .hint("either somebody has changed it, or its key is not trusted here: see `debark keys list`")
         })?;
         let root = Root::parse(&signed.text).map_err(damaged)?;
         if root.suite != store.suite {
@@ -61,7 +64,8 @@ impl State {
         let listed = |suffix: &str| self.root.files.get(&index_path(architecture, suffix));
         let (Some(packed), Some(plain)) = (listed(".gz"), listed("")) else { return Ok(Packages::default()) };
         let path = store.by_hash(architecture, &packed.digest);
-        let damaged = |why: String| Error::damaged(&path, &store.name, why).hint("restore it from a copy of the store");
+        let damaged =
+            |why: String| Error::damaged(&path, &store.name, why).hint("restore it from a copy of the store");
         let bytes = match store.backend.read(&path, MAX_INDEX)? {
             Some(found) if Digest::of(&found.bytes) == packed.digest => found.bytes,
             Some(_) => return Err(damaged("it does not have the digest that is its name".into())),

@@ -20,6 +20,7 @@ mod compress;
 mod directory;
 mod error;
 mod index;
+mod openpgp;
 mod packages;
 mod prune;
 mod publish;

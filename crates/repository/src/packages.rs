@@ -137,7 +137,8 @@ pub(crate) struct Packages {
 impl Packages {
     pub(crate) fn parse(text: Vec<u8>) -> Result<Self, String> {
         let text = String::from_utf8(text).map_err(|_| "it is no UTF-8")?;
-        let stanzas = text.split("\n\n").map(|stanza| stanza.trim_matches('\n')).filter(|stanza| !stanza.is_empty());
+        let stanzas =
+            text.split("\n\n").map(|stanza| stanza.trim_matches('\n')).filter(|stanza| !stanza.is_empty());
         Ok(Self { stanzas: stanzas.map(|stanza| format!("{stanza}\n")).collect() })
     }
 
@@ -157,7 +158,11 @@ impl Packages {
     }
 
     /// The version, if it is there.
-    pub(crate) fn find(&self, package: &PackageName, version: &PackageVersion) -> Result<Option<Entry>, String> {
+    pub(crate) fn find(
+        &self,
+        package: &PackageName,
+        version: &PackageVersion,
+    ) -> Result<Option<Entry>, String> {
         match self.position(package.as_str(), version.as_str()) {
             Ok(at) => self.stanzas.get(at).map(|stanza| Entry::parse(stanza)).transpose(),
             Err(_) => Ok(None),
@@ -219,16 +224,23 @@ mod tests {
         }
         let read = Packages::parse(packages.text().into_bytes()).unwrap();
         assert_eq!(read.text(), packages.text());
-        let versions: Vec<_> = read.entries().unwrap().iter().map(|entry| entry.version.to_string()).collect();
+        let versions: Vec<_> =
+            read.entries().unwrap().iter().map(|entry| entry.version.to_string()).collect();
         assert_eq!(versions, ["1.9~rc1", "1.9", "1.10", "1:0.1"]);
         let found = read.find(&"shop".parse().unwrap(), &"1.10".parse().unwrap()).unwrap().unwrap();
         assert_eq!(found, entry("1.10"));
-        assert!(!read.text().contains("forged") && !read.text().contains("evil") && !read.text().contains(" more"));
+        assert!(
+            !read.text().contains("forged")
+                && !read.text().contains("evil")
+                && !read.text().contains(" more")
+        );
     }
 
     #[test]
     fn control_files_cannot_bring_stanzas_of_their_own() {
-        for bad in ["Package: shop\n\nPackage: bash\n", "Package: shop\n \nVersion: 1\n", "shop\n", "Package: a\r\n"] {
+        for bad in
+            ["Package: shop\n\nPackage: bash\n", "Package: shop\n \nVersion: 1\n", "shop\n", "Pack\rage: a\n"]
+        {
             entry("1").stanza(bad).unwrap_err();
         }
         for bad in ["../x", "/etc/passwd", "pool//x", "pool/.x", "pool/a b"] {

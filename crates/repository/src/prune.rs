@@ -69,14 +69,21 @@ impl Store {
     /// # Errors
     /// The root is not to be trusted; the store cannot be reached or written to. What was not removed by then is by the
     /// next call.
-    pub fn prune(&self, prune: &Prune, keys: &dyn Keys, seal: &dyn Seal, valid_for: Duration) -> Result<Pruned> {
+    pub fn prune(
+        &self,
+        prune: &Prune,
+        keys: &dyn Keys,
+        seal: &dyn Seal,
+        valid_for: Duration,
+    ) -> Result<Pruned> {
         let Some(state) = State::read(self, keys)? else { return Ok(Pruned::default()) };
         let architectures: Vec<String> = state.root.architectures().into_iter().collect();
         let mut pruned = Pruned::default();
         let mut change = |indices: &mut BTreeMap<String, Packages>| {
             pruned = Pruned::default();
             for packages in indices.values_mut() {
-                let entries = packages.entries().map_err(|why| Error::damaged("an index", &self.name, why))?;
+                let entries =
+                    packages.entries().map_err(|why| Error::damaged("an index", &self.name, why))?;
                 let (kept, removed) = choose(entries, prune);
                 let gone: BTreeSet<Digest> = removed.iter().map(|entry| entry.digest).collect();
                 packages.retain(|entry| !gone.contains(&entry.digest));
@@ -129,7 +136,9 @@ impl Store {
             // Somebody may have published the same file again since.
             let state = State::read(self, keys)?;
             let wanted = match &state {
-                Some(state) if object.path.starts_with("pool/") => self.listed_by(state)?.contains(&object.path),
+                Some(state) if object.path.starts_with("pool/") => {
+                    self.listed_by(state)?.contains(&object.path)
+                }
                 _ => false,
             };
             if wanted {

@@ -55,7 +55,10 @@ impl Upload {
         let name = self.package.as_str();
         let known = !self.architecture.is_empty()
             && self.architecture != "source"
-            && self.architecture.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+            && self
+                .architecture
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if !known {
             let what = format!("{name} {}: {:?} is no architecture", self.version, self.architecture);
             return Err(Error::new(ErrorKind::BadInput, what));
@@ -64,7 +67,8 @@ impl Upload {
         let initial = name.get(..if name.starts_with("lib") { 4 } else { 1 }).unwrap_or(name);
         // Colons are left out of file names (Debian Policy 5.6.12 has epochs not in them).
         let version = self.version.as_str().split_once(':').map_or(self.version.as_str(), |(_, rest)| rest);
-        let path = format!("pool/main/{initial}/{name}/{}/{name}_{version}_{}.deb", digest.hex(), self.architecture);
+        let path =
+            format!("pool/main/{initial}/{name}/{}/{name}_{version}_{}.deb", digest.hex(), self.architecture);
         Ok(Entry {
             package: self.package.clone(),
             version: self.version.clone(),
@@ -89,7 +93,13 @@ impl Store {
     /// # Errors
     /// A version is there with another digest; the root is not to be trusted; the store cannot be reached or written to.
     /// Nothing is listed then that was not before.
-    pub fn publish(&self, uploads: &[Upload], keys: &dyn Keys, seal: &dyn Seal, valid_for: Duration) -> Result<Vec<Outcome>> {
+    pub fn publish(
+        &self,
+        uploads: &[Upload],
+        keys: &dyn Keys,
+        seal: &dyn Seal,
+        valid_for: Duration,
+    ) -> Result<Vec<Outcome>> {
         let started = Instant::now();
         let mut wanted = Vec::new();
         for upload in uploads {
@@ -99,7 +109,8 @@ impl Store {
             })?;
             wanted.push((upload, entry, stanza));
         }
-        let architectures: Vec<String> = wanted.iter().map(|(_, entry, _)| entry.architecture.clone()).collect();
+        let architectures: Vec<String> =
+            wanted.iter().map(|(_, entry, _)| entry.architecture.clone()).collect();
         let mut stored = false;
         let mut outcomes = Vec::new();
         let mut change = |indices: &mut BTreeMap<String, Packages>| {
@@ -135,7 +146,8 @@ impl Store {
             for (_, entry, stanza) in &fresh {
                 let packages = indices.entry(entry.architecture.clone()).or_default();
                 if self.there_in(packages, entry)?.is_some() {
-                    let what = format!("{} {} is to be published twice at once", entry.package, entry.version);
+                    let what =
+                        format!("{} {} is to be published twice at once", entry.package, entry.version);
                     return Err(Error::new(ErrorKind::BadInput, what));
                 }
                 packages.insert(entry, (*stanza).clone());
@@ -175,7 +187,8 @@ impl Store {
             there.digest.short(),
             entry.digest.short()
         );
-        Error::new(ErrorKind::Refused, what).hint("what is published never changes: build it under a new version")
+        Error::new(ErrorKind::Refused, what)
+            .hint("what is published never changes: build it under a new version")
     }
 
     /// Reads, changes, writes; again, if another publisher was faster. `change` says whether there is anything to write.
@@ -211,7 +224,10 @@ impl Store {
             let root = self.next_root(state.as_ref().map(|state| &state.root), valid_for)?;
             let (root, written) = self.write_indices(root, indices)?;
             let message = seal.seal(&root.text()).map_err(|why| {
-                Error::new(ErrorKind::Failed, format!("cannot sign {root_path} for the store {}: {why}", self.name))
+                Error::new(
+                    ErrorKind::Failed,
+                    format!("cannot sign {root_path} for the store {}: {why}", self.name),
+                )
             })?;
             let tag = state.as_ref().map(|state| state.tag.as_str());
             if self.backend.replace(&root_path, message.as_bytes(), tag)? {
@@ -228,7 +244,8 @@ impl Store {
 
     fn next_root(&self, before: Option<&Root>, valid_for: Duration) -> Result<Root> {
         let now = Timestamp::now().as_second();
-        let mut root = before.cloned().unwrap_or_else(|| Root { suite: self.suite.clone(), ..Root::default() });
+        let mut root =
+            before.cloned().unwrap_or_else(|| Root { suite: self.suite.clone(), ..Root::default() });
         if root.date > now + SKEW {
             let what = format!(
                 "the root of the store {} is dated {} seconds in the future: the clock of this machine or of its publisher is wrong",
@@ -239,12 +256,17 @@ impl Store {
         }
         // apt takes no root that is older than the one it has.
         root.date = root.date.max(now);
-        root.valid_until = root.date.saturating_add(i64::try_from(valid_for.as_secs()).unwrap_or(i64::MAX / 4));
+        root.valid_until =
+            root.date.saturating_add(i64::try_from(valid_for.as_secs()).unwrap_or(i64::MAX / 4));
         root.generation += 1;
         Ok(root)
     }
 
-    fn write_indices(&self, mut root: Root, mut indices: BTreeMap<String, Packages>) -> Result<(Root, Vec<Written>)> {
+    fn write_indices(
+        &self,
+        mut root: Root,
+        mut indices: BTreeMap<String, Packages>,
+    ) -> Result<(Root, Vec<Written>)> {
         for architecture in root.architectures() {
             if !root.files.contains_key(&index_path(&architecture, "")) {
                 indices.entry(architecture).or_default();

@@ -106,7 +106,10 @@ mod tests {
             files: [("main/binary-riscv64/Packages".to_owned(), listed)].into(),
         };
         let text = root.text();
-        assert!(text.contains("Date: Sun, 28 Nov 2026 ") || text.contains("Date: Sat, 28 Nov 2026 "), "{text}");
+        assert!(
+            text.contains("Date: Sun, 28 Nov 2026 ") || text.contains("Date: Sat, 28 Nov 2026 "),
+            "{text}"
+        );
         assert!(text.contains("Architectures: all amd64 arm64 riscv64\n"), "{text}");
         assert_eq!(Root::parse(&text).unwrap(), root);
         Root::parse("").unwrap_err();

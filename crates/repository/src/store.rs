@@ -69,7 +69,12 @@ pub struct Index {
 
 impl Index {
     /// A version of a package; of several architectures the one given, or any.
-    pub fn find(&self, package: &PackageName, version: &PackageVersion, architecture: Option<&str>) -> Option<&Entry> {
+    pub fn find(
+        &self,
+        package: &PackageName,
+        version: &PackageVersion,
+        architecture: Option<&str>,
+    ) -> Option<&Entry> {
         self.entries.iter().find(|entry| {
             entry.package == *package
                 && compare_versions(entry.version.as_str(), version.as_str()).is_eq()
@@ -145,10 +150,17 @@ impl Store {
         if let Some(entry) = index.find(package, version, None) {
             return Ok(entry.clone());
         }
-        let error = Error::new(ErrorKind::Missing, format!("there is no {package} {version} in the store {}", self.name));
+        let error = Error::new(
+            ErrorKind::Missing,
+            format!("there is no {package} {version} in the store {}", self.name),
+        );
         Err(match index.newest(package) {
-            Some(newest) => error.hint(format!("the newest is {}; `debark releases {package}` shows all", newest.version)),
-            None => error.hint(format!("nothing of {package} is published there; `debark publish` does that")),
+            Some(newest) => {
+                error.hint(format!("the newest is {}; `debark releases {package}` shows all", newest.version))
+            }
+            None => {
+                error.hint(format!("nothing of {package} is published there; `debark publish` does that"))
+            }
         })
     }
 

@@ -4,6 +4,7 @@ mod build;
 pub mod context;
 mod deploy;
 pub mod desk;
+mod enroll;
 mod fetch;
 mod hosts;
 mod init;
@@ -34,6 +35,7 @@ pub enum ReleaseCommand {
     Promote(Box<promote::PromoteArgs>),
     Rollback(Box<rollback::RollbackArgs>),
     Status(Box<status::StatusArgs>),
+    Enroll(Box<enroll::EnrollArgs>),
 }
 
 /// Runs the command.
@@ -48,5 +50,6 @@ pub fn run(command: &ReleaseCommand) -> ExitCode {
         ReleaseCommand::Promote(args) => promote::run(args),
         ReleaseCommand::Rollback(args) => rollback::run(args),
         ReleaseCommand::Status(args) => status::run(args),
+        ReleaseCommand::Enroll(args) => enroll::run(args),
     }
 }

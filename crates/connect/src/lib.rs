@@ -5,6 +5,7 @@
 
 mod agents;
 mod bootstrap;
+pub mod enroll;
 mod greeting;
 mod hostkey;
 mod outgoing;

@@ -8,12 +8,15 @@ use debark_order::{Check, Probe};
 
 use crate::{command, http, units};
 
+/// The controller hears something at least that often, but for a single try that takes longer.
+const ALIVE: Duration = Duration::from_secs(10);
+
 /// Makes checks in their order, until one fails.
 pub fn all(checks: &[Check], said: &mut dyn FnMut(&str)) -> Vec<CheckResult> {
     let mut results = Vec::new();
     for check in checks {
         said(&format!("checks {}", check.name));
-        let result = one(check);
+        let result = one(check, said);
         let failed = result.problem.is_some();
         results.push(result);
         if failed {
@@ -34,8 +37,9 @@ struct Tried {
 }
 
 /// The last run of tries without a failure has to begin before `within` is over, and to last for `healthy_for`.
-fn one(check: &Check) -> CheckResult {
+fn one(check: &Check, said: &mut dyn FnMut(&str)) -> CheckResult {
     let start = Instant::now();
+    let mut spoke = start;
     let millis = Duration::from_millis;
     let (within, interval, healthy_for) =
         (millis(check.within), millis(check.interval), millis(check.healthy_for));
@@ -51,6 +55,11 @@ fn one(check: &Check) -> CheckResult {
     loop {
         let tried = probe(&check.probe, millis(check.timeout.max(1)));
         tries += 1;
+        if spoke.elapsed() > ALIVE {
+            // So that the controller knows that the host lives.
+            spoke = Instant::now();
+            said(&format!("still checks {}", check.name));
+        }
         let mut problem = tried.problem;
         if problem.is_none() {
             match &healthy_since {
@@ -67,7 +76,8 @@ fn one(check: &Check) -> CheckResult {
                 if since.elapsed() >= healthy_for {
                     return result(tries, None, Vec::new());
                 }
-                std::thread::sleep(interval.min(healthy_for.saturating_sub(since.elapsed())).max(millis(1)));
+                let left = healthy_for.saturating_sub(since.elapsed());
+                std::thread::sleep(interval.min(left).min(ALIVE).max(millis(1)));
             }
             Some(problem) => {
                 healthy_since = None;
@@ -76,7 +86,7 @@ fn one(check: &Check) -> CheckResult {
                     let log = if tried.log.is_empty() { log(&check.probe) } else { tried.log };
                     return result(tries, Some(problem), log);
                 }
-                std::thread::sleep(interval.max(millis(1)));
+                std::thread::sleep(interval.min(ALIVE).max(millis(1)));
             }
         }
     }
@@ -177,12 +187,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let probe = Probe::Tcp { host: "localhost".into(), port };
-        let once = one(&check(probe.clone(), 60_000));
+        let once = one(&check(probe.clone(), 60_000), &mut |_| {});
         assert_eq!((once.problem, once.tries), (None, 1));
-        let long = one(&Check { healthy_for: 30, ..check(probe.clone(), 0) });
+        let long = one(&Check { healthy_for: 30, ..check(probe.clone(), 0) }, &mut |_| {});
         assert!(long.problem.is_none() && long.tries >= 2 && long.took >= 30, "{long:?}");
         drop(listener);
-        let refused = one(&check(probe.clone(), 30));
+        let refused = one(&check(probe.clone(), 30), &mut |_| {});
         assert!(refused.problem.is_some() && refused.tries > 1, "{refused:?}");
         let both = all(&[check(probe.clone(), 0), check(probe, 0)], &mut |_| {});
         assert_eq!(both.len(), 1, "the second is not made");

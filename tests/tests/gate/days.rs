@@ -5,12 +5,12 @@ use std::time::Duration;
 use debark_order::gate::{FailureKind, Reply, Request};
 use debark_order::{Action, Check, Order, Probe};
 
-use crate::world::{Parts, World, is};
+use crate::world::{Deb, Parts, World, is};
 
 pub fn all(world: &World) {
-    configuration_files(world);
+    let old = configuration_files(world);
     scripts_that_fail_or_hang(world);
-    locks_of_others(world);
+    locks_of_others(world, &old);
     a_full_disk(world);
     a_missing_dependency(world);
     checks_and_files(world);
@@ -18,7 +18,7 @@ pub fn all(world: &World) {
 }
 
 /// Local changes stay; what only a newer version knows is put aside on the way back, and brought back on the way forward.
-fn configuration_files(world: &World) {
+fn configuration_files(world: &World) -> Deb {
     let one = world.deb("2.0", &Parts { conffiles: &[("/etc/shop/a.conf", "one\n")], ..Parts::default() });
     let two = world.deb(
         "2.1",
@@ -50,6 +50,7 @@ fn configuration_files(world: &World) {
     world.deploy(&two);
     assert_eq!(world.sh("cat /etc/shop/b.conf; ls /etc/shop/*.dpkg-debark 2>/dev/null || :"), "two\nmine");
     assert_eq!(world.installed(), "2.1 install ok installed");
+    one
 }
 
 fn scripts_that_fail_or_hang(world: &World) {
@@ -86,9 +87,8 @@ fn scripts_that_fail_or_hang(world: &World) {
 }
 
 /// apt and dpkg lock with fcntl(2): each lock is held by a process that does just that.
-fn locks_of_others(world: &World) {
+fn locks_of_others(world: &World, old: &Deb) {
     let deb = world.deb("4.0", &Parts::default());
-    let old = world.deb("2.0", &Parts { conffiles: &[("/etc/shop/a.conf", "one\n")], ..Parts::default() });
     let hold = "use Fcntl; $SIG{TERM} = sub { exit 0 }; open(F, '+>>', $ARGV[0]) or die; \
         my $lock = pack('s s x4 q q l x4', F_WRLCK, 0, 0, 0, 0); fcntl(F, F_SETLK, $lock) or die; open(R, '>', '/run/held'); close R; sleep 1000";
     for path in [
@@ -114,7 +114,7 @@ fn locks_of_others(world: &World) {
         assert_eq!(world.installed(), "2.1 install ok installed");
         if path.contains("dpkg/lock") {
             // dpkg alone, as on the way back.
-            let mut talk = world.prepared(&world.order(Action::Rollback, &old));
+            let mut talk = world.prepared(&world.order(Action::Rollback, old));
             is(&talk.install().unwrap_err(), FailureKind::Busy, "(perl)");
             assert_eq!(world.installed(), "2.1 install ok installed");
         }

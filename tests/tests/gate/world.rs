@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use debark_e2e::{lab, workspace};
+use debark_e2e::{debark, lab};
 use debark_lab::{Host, Lab};
 use debark_order::gate::{Failure, FailureKind, HostState, Installed, PROGRAM, Reply, Request};
 use debark_order::order::NAMESPACE;
@@ -74,23 +74,45 @@ impl World {
         world
     }
 
-    /// What `debark enroll` installs, without it: its own test is elsewhere.
+    /// As people do it; and a second time, when there is nothing to do.
     fn enroll(&self) {
-        let program = workspace().join("target/agent/debark-gate");
-        assert!(program.is_file(), "{} is not built: run scripts/build-agent", program.display());
-        self.put("usr/lib/debark/debark-gate", &fs::read(&program).unwrap());
-        self.host().sh(&format!("chmod 755 {PROGRAM}")).unwrap();
-        self.settings("\"lock_timeout\": 2");
+        let project = self.dir.join("project");
+        let put = |path: &str, bytes: &[u8]| {
+            let path = project.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        };
+        put(
+            "debark.yml",
+            b"packages:\n  shop:\n    build: {command: make deb, output: '*.deb'}\n\
+              environments:\n  staging:\n    inventory: hosts\n    allow: [ci@example.org]\n",
+        );
+        put("hosts", self.lab.inventory(&[]).unwrap().as_bytes());
         let mut signers = String::new();
         for who in ["ci", "intern"] {
             let key = fs::read_to_string(self.dir.join(format!("{who}.pub"))).unwrap();
             signers += &format!("{who}@example.org namespaces=\"git,order@debark\" {key}");
         }
-        self.put("etc/debark/signers", signers.as_bytes());
+        put(".debark/signers", signers.as_bytes());
         let key = gpg(&self.dir, "build").args(["--armor", "--export"]).output().unwrap().stdout;
-        self.put("etc/debark/build-keys/build.asc", &key);
-        self.put("etc/systemd/system/debark-guard.service", debark_order::gate::GUARD_UNIT.as_bytes());
-        self.host().sh("systemctl daemon-reload && systemctl enable --quiet debark-guard.service").unwrap();
+        put(".debark/build-keys/build.asc", &key);
+
+        let enroll = |arguments: &[&str]| {
+            let mut command = debark(&self.lab, &project);
+            let output = command.args(["enroll", "--env", "staging"]).args(arguments).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+            said
+        };
+        // By sudo, and without any effect.
+        let said = enroll(&["--check", "--user", "debian", "h1"]);
+        assert!(said.starts_with("h1: would be enrolled in staging\n"), "{said}");
+        assert_eq!(self.sh("ls -d /etc/debark /usr/lib/debark 2>/dev/null || :"), "");
+        let said = enroll(&[]);
+        assert_eq!(said.lines().filter(|line| line.starts_with("  new /")).count(), 6, "{said}");
+        assert_eq!(self.sh("systemctl is-enabled debark-guard.service"), "enabled");
+        assert_eq!(enroll(&["--user", "debian"]), "h1: belongs to staging, nothing to change\n");
+        self.settings("\"lock_timeout\": 2");
     }
 
     pub fn settings(&self, more: &str) {

@@ -1,11 +1,14 @@
 //! Commands about releases: one file each.
 
+mod book;
 mod build;
 pub mod context;
 mod deploy;
 pub mod desk;
 mod enroll;
+mod diff;
 mod fetch;
+mod history;
 mod hosts;
 mod init;
 mod inspect;
@@ -15,6 +18,8 @@ mod options;
 mod perform;
 mod problem;
 mod promote;
+mod record;
+mod records;
 mod rollback;
 mod rules;
 mod sign;
@@ -36,6 +41,16 @@ pub enum ReleaseCommand {
     Rollback(Box<rollback::RollbackArgs>),
     Status(Box<status::StatusArgs>),
     Enroll(Box<enroll::EnrollArgs>),
+    History(Box<history::HistoryArgs>),
+    Show(Box<history::ShowArgs>),
+    Diff(Box<diff::DiffArgs>),
+    Approve(Box<record::ApproveArgs>),
+    Hold(Box<record::HoldArgs>),
+    Unhold(Box<record::UnholdArgs>),
+    Freeze(Box<record::FreezeArgs>),
+    Thaw(Box<record::ThawArgs>),
+    #[command(subcommand)]
+    Ledger(book::LedgerCommand),
 }
 
 /// Runs the command.
@@ -51,5 +66,14 @@ pub fn run(command: &ReleaseCommand) -> ExitCode {
         ReleaseCommand::Rollback(args) => rollback::run(args),
         ReleaseCommand::Status(args) => status::run(args),
         ReleaseCommand::Enroll(args) => enroll::run(args),
+        ReleaseCommand::History(args) => history::run(args),
+        ReleaseCommand::Show(args) => history::show(args),
+        ReleaseCommand::Diff(args) => diff::run(args),
+        ReleaseCommand::Approve(args) => record::approve(args),
+        ReleaseCommand::Hold(args) => record::hold(args),
+        ReleaseCommand::Unhold(args) => record::unhold(args),
+        ReleaseCommand::Freeze(args) => record::freeze(args),
+        ReleaseCommand::Thaw(args) => record::thaw(args),
+        ReleaseCommand::Ledger(command) => book::run(command),
     }
 }

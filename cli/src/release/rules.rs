@@ -1,9 +1,12 @@
 //! An environment's rules, from the project file to what `policy` wants.
 
 use debark_ledger::policy::{self, Refusal, Rule};
-use debark_order::Identity;
+use debark_order::{Environment as EnvironmentName, Identity};
 use debark_project::{Environment, TestGate};
 use jiff::Timestamp;
+
+use super::context::Problem;
+use super::desk::Desk;
 
 /// The rules as they are at that moment.
 pub fn of(environment: &Environment, now: Timestamp) -> policy::Rules {
@@ -37,4 +40,18 @@ pub fn allowed(environment: &Environment, actor: &Identity) -> Option<Refusal> {
             who.join(", ")
         ),
     })
+}
+
+/// Demands that whoever signs may deploy to the environment: only they lift what keeps others from it.
+///
+/// # Errors
+/// They may not, or nobody is known to sign.
+pub fn may(desk: &Desk, environment: &EnvironmentName) -> Result<(), Problem> {
+    let ledger = desk.ledger(environment)?;
+    desk.signer()?;
+    let actor = ledger.actor()?;
+    match allowed(desk.environment(environment)?, &actor) {
+        None => Ok(()),
+        Some(refusal) => Err(Problem::refused(refusal.message).hint(refusal.hint)),
+    }
 }

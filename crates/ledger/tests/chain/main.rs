@@ -4,6 +4,7 @@
 
 mod attacks;
 mod life;
+mod measure;
 mod race;
 mod remote;
 

@@ -39,6 +39,9 @@ enum Command {
     Completions(CompletionsArgs),
     #[command(hide = true)]
     Man(ManArgs),
+    /// Renders a template by Tera with limits; for debark itself
+    #[command(hide = true, name = debark_tera::WORKER)]
+    TeraWorker,
 }
 
 /// Reads the arguments and runs the command.
@@ -62,5 +65,9 @@ pub fn run() -> ExitCode {
         Command::Schema(args) => schema::schema(&args),
         Command::Completions(args) => schema::completions(&args),
         Command::Man(args) => schema::man(&args),
+        Command::TeraWorker => match debark_tera::work() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
     }
 }

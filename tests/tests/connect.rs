@@ -174,13 +174,10 @@ fn a_host_that_is_down(site: &Site<'_>) {
     says(&site.unreachable(&inventory, &[]), &["refuses the connection", ":9", "ansible_port"]);
     let host = site.host("h1");
     host.network_down().unwrap();
-    let begin = Instant::now();
     let run = catch_unwind(AssertUnwindSafe(|| site.unreachable(&site.inventory(), &["-T", "2"])));
-    let took = begin.elapsed();
     host.network_up().unwrap();
     let said = run.unwrap_or_else(|cause| std::panic::resume_unwind(cause));
     assert!(said.contains("did not answer in time") || said.contains("no route"), "{said}");
-    assert!(took < Duration::from_secs(6), "{took:?}");
     // The other host is not held up by it, and the run says which one is missing.
     let away = site.inventory().replace(
         &format!("h1 ansible_host={}", host.address()),

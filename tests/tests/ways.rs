@@ -68,6 +68,39 @@ const MISSING: &str = "
     - command: hostname
 ";
 
+/// Of `dead` all that needs it is unreachable; the rest goes on, until a task does not ignore it.
+const ONE_BY_ONE: &str = "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - command: hostname
+      register: name
+      ignore_unreachable: true
+    - copy: {content: x, dest: /root/of-dead-host}
+      become: true
+      ignore_unreachable: true
+      when: inventory_hostname == 'dead'
+    - set_fact: {answers: '{{ name.unreachable is not defined }}'}
+    - assert: {that: \"answers == (inventory_hostname == 'h1')\"}
+    - command: hostname
+      delegate_to: h1
+      register: other
+      when: not answers
+    - assert: {that: answers or other.stdout == 'h1'}
+    - meta: end_host
+      when: not answers
+    - command: hostname
+- hosts: all
+  gather_facts: false
+  tasks:
+    - command: hostname
+      ignore_unreachable: '{{ inventory_hostname == \"nobody\" }}'
+- hosts: all
+  gather_facts: false
+  tasks:
+    - assert: {that: inventory_hostname == 'h1'}
+";
+
 const LATER: &str = "
 - hosts: h1
   gather_facts: false
@@ -130,6 +163,22 @@ fn hosts_are_reached_as_plays_and_tasks_say() {
     assert!(missing.status.success(), "{}", missing.said());
     let ran = missing.events.iter().filter(|event| event["event"] == "task" && event["host"] == "h1").count();
     assert_eq!(ran, 2, "{}", missing.said());
+
+    let marker = Path::new("/root/of-dead-host");
+    assert!(!marker.exists());
+    let one_by_one = run(&lab, dir, &dead, ONE_BY_ONE);
+    assert_eq!(one_by_one.status.code(), Some(4), "{}", one_by_one.said());
+    assert!(!marker.exists(), "what dead was to get was written where debark runs");
+    let of_dead = |status: &str| {
+        let events = one_by_one.events.iter();
+        events.filter(|event| event["host"] == "dead" && event["status"] == status).count()
+    };
+    assert_eq!(
+        (of_dead("ignored"), of_dead("unreachable"), of_dead("failed")),
+        (2, 1, 0),
+        "{}",
+        one_by_one.said()
+    );
 
     let (one, both) = (line("h1"), format!("{}\n{}", line("h1"), line("h2")));
     fs::create_dir_all(dir.join("files")).unwrap();

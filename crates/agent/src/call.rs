@@ -19,6 +19,10 @@ impl Running<'_> {
             Ok(args) => args,
             Err(done) => return *done,
         };
+        let elsewhere = doing.keywords.delegate_to.is_some();
+        if let Some(outcome) = self.absent().filter(|_| !elsewhere && actions::needs_host(&task.action)) {
+            return Done::of(outcome);
+        }
         if let Some(done) = actions::run(self, doing, &args, scope) {
             return done;
         }
@@ -149,7 +153,11 @@ impl Running<'_> {
         target: Option<String>,
         scope: &Scope,
     ) -> Done {
+        if let Some(outcome) = self.absent().filter(|_| target.is_none()) {
+            return Done::of(outcome);
+        }
         if let Some(done) = actions::background(self, doing, &invocation, scope) {
+            debark_modules::units::settle(&self.on.host);
             return done;
         }
         let check = invocation.check;
@@ -209,8 +217,20 @@ impl Running<'_> {
         Ok(*outcome)
     }
 
+    /// What comes of whatever needs the host, if this agent only stands in for it.
+    pub fn absent(&self) -> Option<Outcome> {
+        let (why, hint) = self.play.borrow().host.absent.clone()?;
+        let mut outcome = Outcome { unreachable: true, ..failed(why, hint, Map::new()) };
+        outcome.result.shift_remove("failed");
+        outcome.result.insert("unreachable".into(), true.into());
+        Some(outcome)
+    }
+
     /// Runs a call on this host, as whom it says.
     fn here(&self, task: u32, invocation: &Invocation, scope: &Scope) -> Result<Outcome, String> {
+        if let Some(outcome) = self.absent() {
+            return Ok(outcome);
+        }
         let gate = || self.gate(task);
         let outcome = match &invocation.become_ {
             Some(become_) => {
@@ -237,6 +257,7 @@ impl Running<'_> {
         };
         // Workers keep what they have read; from here on they must read again.
         if outcome.changed && !invocation.check {
+            debark_modules::units::settle(&self.on.host);
             self.stale.set(true);
         }
         Ok(outcome)

@@ -57,6 +57,11 @@ impl Journal {
         Self { dir, run: run.into(), actor: actor.into(), lock: None }
     }
 
+    /// No record.
+    pub fn none() -> Self {
+        Self { dir: None, run: String::new(), actor: String::new(), lock: None }
+    }
+
     #[cfg(test)]
     fn at(dir: &Path) -> Self {
         Self { dir: Some(dir.into()), run: "r1".into(), actor: "me".into(), lock: None }

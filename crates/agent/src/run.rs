@@ -158,7 +158,9 @@ impl Interpreter {
         let tasks = std::mem::take(&mut play.tasks);
         let mut units = Vec::new();
         tasks.iter().chain(&play.handlers).for_each(|node| announced_units(node, &mut units));
-        debark_modules::units::prefetch(&self.host, &units);
+        if host.absent.is_none() {
+            debark_modules::units::prefetch(&self.host, &units, host.batch.len() <= 1);
+        }
         let handlers = Handlers::new(std::mem::take(&mut play.handlers), play_key(&play));
         let force = play.force_handlers || host.options.force_handlers;
         let keywords = play.keywords.clone();

@@ -40,6 +40,10 @@ pub fn agent() {
                 let options = &host.options;
                 let journal = journal
                     .get_or_insert_with(|| RefCell::new(Journal::open(&options.run_id, &options.actor)));
+                if host.absent.is_some() {
+                    // This machine's record is none of that host's.
+                    journal.replace(Journal::none());
+                }
                 interpreter.play(play, *host, journal);
             }
             Err(error) => {

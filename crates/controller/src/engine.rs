@@ -407,7 +407,9 @@ impl<'a> Engine<'a> {
             self.failed_at(name, place, true, self.batch.any_errors_fatal);
         }
         if failed {
-            self.outcome.failed.insert(name.to_owned());
+            let absent = self.hosts.get(name).is_some_and(|host| host.absent);
+            let set = if absent { &mut self.outcome.unreachable } else { &mut self.outcome.failed };
+            set.insert(name.to_owned());
         }
         if let Some(host) = self.hosts.get_mut(name) {
             host.notified.clear();
@@ -421,6 +423,7 @@ impl<'a> Engine<'a> {
             self.without(name);
         }
         self.leave(name);
+        self.stood_in(name, failed);
     }
 
     /// Tells the other hosts that one takes no part in the play any more.

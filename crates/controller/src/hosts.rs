@@ -30,6 +30,8 @@ pub(crate) struct Host {
     pub(crate) phase: Phase,
     /// The session.
     pub(crate) channel: Option<Box<dyn Channel>>,
+    /// Whether the session is with an agent that stands in for the host, which cannot be reached.
+    pub(crate) absent: bool,
     /// How it was reached.
     pub(crate) route: String,
     /// What is to be sent once there is one.
@@ -57,6 +59,7 @@ impl Default for Host {
         Self {
             phase: Phase::Waiting,
             channel: None,
+            absent: false,
             route: String::new(),
             queued: Vec::new(),
             playing: false,

@@ -157,7 +157,7 @@ impl Engine<'_> {
     }
 
     fn delegate(&mut self, host: &str, id: u32, other: &str, invocation: debark_wire::Invocation) {
-        if self.hosts.get(other).is_some_and(|other| other.phase == Phase::Over) {
+        if self.hosts.get(other).is_some_and(|other| other.absent || other.phase == Phase::Over) {
             let outcome = unreachable(&format!("{other} cannot be reached"));
             return self.answer(host, id, Ok(Answer::Outcome(Box::new(outcome))));
         }

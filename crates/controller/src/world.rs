@@ -44,6 +44,8 @@ pub struct PlaySpec {
     pub forgives: bool,
     /// Where hosts may write on the controller's disk.
     pub fetches: Fetches,
+    /// A task ignores that the host cannot be reached: what does not need it is done all the same.
+    pub forbearing: bool,
     /// The play begins with `wait_for_connection`: for so many seconds hosts need not answer.
     pub patience: Option<u64>,
 }
@@ -129,6 +131,16 @@ pub trait Connector {
         first: Vec<Arc<[u8]>>,
         tell: Box<dyn Fn(Incoming) + Send>,
     ) -> Result<Box<dyn Channel>, Problem>;
+
+    /// Opens a session with an agent on this machine that stands in for a host.
+    ///
+    /// # Errors
+    /// It cannot even be tried.
+    fn stand_in(
+        &self,
+        first: Vec<Arc<[u8]>>,
+        tell: Box<dyn Fn(Incoming) + Send>,
+    ) -> Result<Box<dyn Channel>, Problem>;
 }
 
 /// An open session.
@@ -180,6 +192,15 @@ impl<F: Fn(&str) -> Result<Target, String>> Connector for Ssh<F> {
     ) -> Result<Box<dyn Channel>, Problem> {
         let target = (self.target)(host).map_err(|message| Problem::new(ProblemKind::Local, message))?;
         Ok(Box::new(Session::open(&target, &self.agents, &self.cache, first, tell)?))
+    }
+
+    fn stand_in(
+        &self,
+        first: Vec<Arc<[u8]>>,
+        tell: Box<dyn Fn(Incoming) + Send>,
+    ) -> Result<Box<dyn Channel>, Problem> {
+        let here = Target { local: true, ..Target::default() };
+        Ok(Box::new(Session::open(&here, &self.agents, &self.cache, first, tell)?))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use debark_value::Value;
+use debark_value::{Map, Value};
 
 use crate::engine::{TemplateOptions, normalize, safe_eval};
 use crate::error::{Error, ErrorKind, Res};
@@ -49,6 +49,13 @@ pub(crate) fn templates(ctx: &mut Ctx<'_>, terms: &[Value], args: &Args) -> Res<
 
 fn template(ctx: &mut Ctx<'_>, path: &str, options: &TemplateOptions, own: Frame) -> Res<String> {
     let source = ctx.engine.services().file(path).map_err(|reason| Error::new(ErrorKind::Lookup, reason))?;
+    if crate::tera::is_tera(path) {
+        let mut scope = ctx.scope.clone();
+        let own: Map =
+            own.iter().map(|(name, value)| Ok((name.clone(), value.to_value()?))).collect::<Res<_>>()?;
+        scope.push(Arc::new(own), crate::scope::LayerKind::Plain);
+        return ctx.engine.render_tera(path, &source, &scope);
+    }
     let (options, body) = options.header(&source)?;
     let normal = normalize(body);
     let parsed = Arc::new(parse_template(normal.strip_suffix('\n').unwrap_or(&normal), &options)?);

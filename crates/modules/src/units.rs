@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
+use std::thread::JoinHandle;
 
 use crate::exec::Cmd;
 use crate::{Failure, Host, Map, Value};
@@ -54,15 +55,38 @@ struct Known {
     units: RefCell<HashMap<(Scope, String), Rc<Unit>>>,
     /// Names that later tasks will ask for.
     announced: RefCell<Vec<String>>,
+    /// The question about them, while it is being answered.
+    asked: RefCell<Option<Asked>>,
 }
 
-/// Announces units that tasks will ask for, so that the first question covers them all.
-pub fn prefetch(host: &Host, names: &[String]) {
+/// Names, and the thread that asks for them.
+type Asked = (Vec<String>, JoinHandle<Option<String>>);
+
+/// Asks for units that tasks will ask for, all at once, while the tasks before them run: the answer takes systemd longer than it
+/// takes a host to find that dozens of tasks have nothing to do. Whatever changes the host drops it with all else that
+/// is known. Nobody but the caller may be at work on the host; otherwise `alone` is false, and the names are only announced.
+pub fn prefetch(host: &Host, names: &[String], alone: bool) {
     // Names with templates or patterns are no names yet.
-    let plain = names.iter().filter(|name| is_plain(name)).map(|name| full_name(name));
-    if let Ok(known) = known(host) {
-        known.announced.borrow_mut().extend(plain);
+    let mut plain: Vec<String> =
+        names.iter().filter(|name| is_plain(name)).map(|name| full_name(name)).collect();
+    let Some(known) = known(host).ok().filter(|_| !plain.is_empty()) else { return };
+    plain.order();
+    plain.dedup();
+    if alone && systemd_runs() {
+        let cmd = systemctl(Scope::System).arg("show").arg("--").args(&plain);
+        let ask = move || {
+            crate::exec::Executor::default()
+                .run(&cmd, &[])
+                .ok()
+                .filter(|output| output.rc == 0)
+                .map(|output| output.out())
+        };
+        if let Ok(thread) = std::thread::Builder::new().spawn(ask) {
+            *known.asked.borrow_mut() = Some((plain, thread));
+            return;
+        }
     }
+    known.announced.borrow_mut().extend(plain);
 }
 
 fn known(host: &Host) -> Result<Rc<Known>, Failure> {
@@ -112,6 +136,16 @@ fn with_runtime_dir(cmd: Cmd) -> Cmd {
     cmd.env("XDG_RUNTIME_DIR", format!("/run/user/{}", rustix::process::geteuid().as_raw()))
 }
 
+impl Known {
+    /// Takes up an answer: one block per name, in their order.
+    fn learn(&self, scope: Scope, names: &[String], text: &str) {
+        let mut units = self.units.borrow_mut();
+        for (name, block) in names.iter().zip(blocks(text)) {
+            units.insert((scope, name.clone()), Rc::new(Unit { properties: block }));
+        }
+    }
+}
+
 /// Whether systemd runs the host.
 pub fn systemd_runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
@@ -124,6 +158,12 @@ pub fn systemd_runs() -> bool {
 pub fn unit(host: &Host, scope: Scope, name: &str) -> Result<Rc<Unit>, Failure> {
     let name = full_name(name);
     let known = known(host)?;
+    if let Some((names, thread)) = known.asked.borrow_mut().take_if(|_| scope == Scope::System) {
+        match thread.join() {
+            Ok(Some(text)) => known.learn(scope, &names, &text),
+            _ => known.announced.borrow_mut().extend(names),
+        }
+    }
     if let Some(unit) = known.units.borrow().get(&(scope, name.clone())) {
         return Ok(unit.clone());
     }
@@ -139,20 +179,23 @@ pub fn unit(host: &Host, scope: Scope, name: &str) -> Result<Rc<Unit>, Failure> 
     if output.rc != 0 {
         return Err(output.failure(&cmd));
     }
-    let mut units = known.units.borrow_mut();
-    // One block per name, in their order.
-    let text = output.out();
-    for (name, block) in names.iter().zip(blocks(&text)) {
-        units.insert((scope, name.clone()), Rc::new(Unit { properties: block }));
-    }
-    let unit = units.get(&(scope, name.clone())).cloned();
+    known.learn(scope, &names, &output.out());
+    let unit = known.units.borrow().get(&(scope, name.clone())).cloned();
     unit.ok_or_else(|| Failure::new(format!("systemctl show says nothing of {name}")))
+}
+
+/// Drops an answer that nobody has looked at yet: something changed that may be a unit's file.
+pub fn settle(host: &Host) {
+    let Ok(known) = known(host) else { return };
+    let asked = known.asked.take();
+    known.announced.borrow_mut().extend(asked.map(|(names, _)| names).unwrap_or_default());
 }
 
 /// Drops what is known: something changed.
 pub fn forget(host: &Host) {
     // What was announced still comes, and is worth one question again.
     if let Ok(known) = known(host) {
+        settle(host);
         let seen: Vec<String> = known.units.take().into_keys().map(|(_, name)| name).collect();
         known.announced.borrow_mut().extend(seen);
     }

@@ -73,6 +73,9 @@ pub struct HostPlay {
     pub restored: Map,
     /// After [`Request::Reconnect`](crate::Request): what the agent told then, and how many seconds ago that was.
     pub resumed: Option<(Vec<u8>, u64)>,
+    /// The agent stands in for a host that cannot be reached, for the tasks that ignore that: why, and what to do. Nothing may
+    /// be looked at or changed where it runs.
+    pub absent: Option<(String, Option<String>)>,
     /// Whether the host is the controller's own machine, reached without ssh: `remote_user` means nothing there.
     pub local: bool,
     /// Texts that must never be shown.

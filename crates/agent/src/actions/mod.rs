@@ -64,6 +64,11 @@ pub fn run(running: &Running, doing: &Doing, args: &Map, scope: &Scope) -> Optio
     Some(done.unwrap_or_else(|why| Done::failed(why, None)))
 }
 
+/// Whether an action looks at the host or changes it, unlike what only steers the play.
+pub fn needs_host(action: &str) -> bool {
+    !is_builtin(action) || matches!(action, "reboot" | "wait_for_connection" | "async_status")
+}
+
 fn is_builtin(action: &str) -> bool {
     debark_modules::find(action).is_none()
 }

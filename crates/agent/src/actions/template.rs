@@ -56,11 +56,20 @@ fn render(call: &Call) -> Result<Rendered, (String, Option<String>)> {
     if let Some((value, LayerKind::Templated)) = call.scope.get_raw("ansible_managed") {
         scope.push(Arc::new(map! { "ansible_managed" => value.clone() }), LayerKind::Templated);
     }
-    match call.running.on.engine.render_template(&source, &options, &scope) {
+    let engine = &call.running.on.engine;
+    let tera = debark_expr::is_tera(&tree.name);
+    let rendered = match tera {
+        true => engine.render_tera(&src, &source, &scope),
+        false => engine.render_template(&source, &options, &scope),
+    };
+    match rendered {
         Ok(text) => Ok(Rendered::Text(text, mode)),
         Err(error) => match error.kind() {
             ErrorKind::Unknown { reason } => Ok(Rendered::Unknown(reason.clone())),
             _ => {
+                if tera {
+                    return Err((error.to_string(), error.hint().map(str::to_owned)));
+                }
                 let line = error.line().map(|line| format!(":{line}")).unwrap_or_default();
                 Err((format!("{src}{line}: {error}"), error.hint().map(str::to_owned)))
             }

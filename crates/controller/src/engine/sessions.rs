@@ -1,18 +1,28 @@
 //! Sessions with hosts: opened as far as the forks allow, lost, and ended.
 
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use debark_connect::{Problem, ProblemKind};
+use debark_connect::{Incoming, Problem, ProblemKind};
 use debark_wire::{Answer, ToAgent};
 
 use super::{Engine, Input};
 use crate::delegate::unreachable;
 use crate::event::Note;
-use crate::hosts::Phase;
+use crate::hosts::{Host, Phase};
 
 /// How long agents may take to end once all is done.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Passes on what a session says.
+fn teller(sender: &Sender<Input>, name: &str, session: u32) -> Box<dyn Fn(Incoming) + Send> {
+    let (sender, host) = (sender.clone(), Arc::<str>::from(name));
+    Box::new(move |incoming| {
+        // Without a receiver the run is over.
+        let _ = sender.send(Input::From { host: host.clone(), session, incoming });
+    })
+}
 
 impl Engine<'_> {
     /// Puts a host in line for a connection, unless it has one.
@@ -44,11 +54,7 @@ impl Engine<'_> {
         host.session = host.session.wrapping_add(1);
         let session = host.session;
         let first = std::mem::take(&mut host.queued);
-        let (sender, label) = (self.sender.clone(), Arc::<str>::from(name));
-        let tell = Box::new(move |incoming| {
-            // Without a receiver the run is over.
-            let _ = sender.send(Input::From { host: label.clone(), session, incoming });
-        });
+        let tell = teller(&self.sender, name, session);
         self.monitor.note(&Note::Connecting { host: name });
         match self.connector.open(name, first, tell) {
             Ok(channel) => host.channel = Some(channel),
@@ -57,12 +63,13 @@ impl Engine<'_> {
     }
 
     pub(super) fn lost(&mut self, name: &str, problem: Option<Problem>) {
-        if self.expected(name, &problem) {
+        if self.expected(name, &problem) || self.stands_in(name, problem.as_ref()) {
             return self.connect();
         }
         let Some(host) = self.hosts.get_mut(name) else { return };
         host.phase = Phase::Over;
         host.channel = None;
+        host.absent = false;
         let away = host.away.take().filter(|away| host.playing && away.over());
         let problem = away.map(|away| away.late(name, problem.clone())).or(problem);
         let (playing, during) = (host.playing, host.task.take());
@@ -102,6 +109,50 @@ impl Engine<'_> {
             self.leave(name);
         }
         self.connect();
+    }
+
+    /// Whether an agent on this machine goes on for a host that nobody has reached yet: it does what does not need the host,
+    /// and finds all else unreachable, which tasks may ignore one by one.
+    fn stands_in(&mut self, name: &str, problem: Option<&Problem>) -> bool {
+        let Some(problem) = problem.filter(|problem| problem.kind != ProblemKind::Local && !self.stopping)
+        else {
+            return false;
+        };
+        let Some((spec, batch)) = self.batch.again.clone().filter(|(spec, _)| spec.forbearing) else {
+            return false;
+        };
+        let unreached =
+            |host: &&mut Host| host.playing && !host.absent && matches!(host.phase, Phase::Connecting(_));
+        let Some(host) = self.hosts.get_mut(name).filter(unreached) else { return false };
+        let Ok(mut part) = self.world.host_play(&spec, name, &batch, &host.known) else { return false };
+        part.absent = Some((problem.message.clone(), problem.hint.clone()));
+        let Ok(mut first) = debark_wire::play_frame(&spec.shared, &part) else { return false };
+        first.extend(debark_connect::frame(&ToAgent::End).unwrap_or_default());
+        host.session = host.session.wrapping_add(1);
+        let Ok(channel) = self.connector.stand_in(first, teller(&self.sender, name, host.session)) else {
+            return false;
+        };
+        host.absent = true;
+        host.away = None;
+        host.channel = Some(channel);
+        host.queued.clear();
+        for (asker, request) in self.delegations.leave(name) {
+            let outcome = unreachable(&format!("{name}: {problem}"));
+            self.answer(&asker, request, Ok(Answer::Outcome(Box::new(outcome))));
+        }
+        true
+    }
+
+    /// A play is over for a host; the next one tries to reach it again.
+    pub(super) fn stood_in(&mut self, name: &str, failed: bool) {
+        let Some(host) = self.hosts.get_mut(name).filter(|host| host.absent) else { return };
+        host.absent = false;
+        host.phase = if failed { Phase::Over } else { Phase::Waiting };
+        host.session = host.session.wrapping_add(1);
+        if let Some(channel) = host.channel.take() {
+            channel.close();
+            self.ending.push(channel);
+        }
     }
 
     /// Ends a session that reaches the host in another way than the play that begins says.

@@ -162,6 +162,14 @@ impl std::io::Read for Stream {
 }
 
 impl Connector for Test {
+    fn stand_in(
+        &self,
+        _: Vec<Arc<[u8]>>,
+        _: Box<dyn Fn(Incoming) + Send>,
+    ) -> Result<Box<dyn Channel>, Problem> {
+        Err(Problem::new(ProblemKind::Local, "nobody stands in"))
+    }
+
     fn open(
         &self,
         host: &str,

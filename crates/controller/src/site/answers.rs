@@ -122,6 +122,9 @@ impl Site {
                 let answer = self.engine.answer_filter(filter, &args, &kwargs);
                 answer.map(Answer::Value).map_err(|error| error.to_string())
             }
+            Request::Lookup { name, args, .. } if name == debark_expr::TERA => {
+                lookups::tera(&args).map(Answer::Value)
+            }
             Request::Lookup { name, args, .. } if name == "inventory_hostnames" => {
                 lookups::inventory_hostnames(&self.inventory, &args).map(super::single).map(Answer::Value)
             }

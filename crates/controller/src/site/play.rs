@@ -114,6 +114,8 @@ impl Site {
             max_fail_percentage,
             any_errors_fatal,
             ignore_unreachable,
+            // Facts cannot be had of such a host, and not having them ends the play for it.
+            forbearing: tasks.forbearing && !play.gather.enabled,
             fetches: self.fetches(index, &compiled.playbook_dir),
             patience: (!play.gather.enabled).then(|| patience(&play.tasks)).flatten(),
         })
@@ -247,6 +249,7 @@ impl Site {
             inventory.entry("ansible_managed".into()).or_insert_with(|| managed.as_str().into());
         }
         let mut part = HostPlay {
+            absent: None,
             host: host.to_owned(),
             inventory,
             play_vars,
@@ -359,6 +362,7 @@ struct Tasks {
     ids: Vec<u32>,
     forgives: bool,
     delegates: bool,
+    forbearing: bool,
 }
 
 impl Tasks {
@@ -366,6 +370,7 @@ impl Tasks {
         match node {
             Node::Task(task) => {
                 self.ids.push(task.id);
+                self.forbearing |= task.keywords.ignore_unreachable.is_some();
                 // What an include brings is not known yet.
                 self.delegates |= task.keywords.delegate_to.is_some()
                     || matches!(task.action.as_str(), "include_tasks" | "include_role");
@@ -374,6 +379,7 @@ impl Tasks {
             }
             Node::Block(block) => {
                 self.delegates |= block.keywords.delegate_to.is_some();
+                self.forbearing |= block.keywords.ignore_unreachable.is_some();
                 block.block.iter().chain(&block.rescue).chain(&block.always).for_each(|node| self.add(node));
             }
         }

@@ -33,6 +33,9 @@ impl Services for SiteServices {
         if name == "inventory_hostnames" {
             return lookups::inventory_hostnames(&self.inventory, args).map(super::single);
         }
+        if name == debark_expr::TERA {
+            return lookups::tera(args);
+        }
         let dir = lock(&self.dir).clone();
         lookups::lookup(
             name,

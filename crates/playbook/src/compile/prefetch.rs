@@ -192,7 +192,10 @@ impl Ctx<'_> {
             return nothing;
         }
         self.mentions.scan(&source.text);
-        if !standard || path.extension().is_some_and(|extension| extension == "tera") {
+        if path.extension().is_some_and(|extension| extension == "tera") {
+            return self.check_tera_text(&source.text, file);
+        }
+        if !standard {
             return nothing;
         }
         self.check_template_text(&source.text, file)

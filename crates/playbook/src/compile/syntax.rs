@@ -78,6 +78,23 @@ impl Ctx<'_> {
         }
     }
 
+    /// The syntax of a template by Tera.
+    pub fn check_tera_text(&mut self, text: &str, file: u32) -> BTreeSet<Arc<str>> {
+        let Err(problem) = debark_tera::check("", text) else {
+            return debark_tera::references(text).into_iter().map(Arc::from).collect();
+        };
+        let start = problem.offset.min(text.len());
+        let span = Span {
+            file,
+            line: problem.line as u32,
+            column: problem.column as u32,
+            start: start as u32,
+            end: start as u32 + 1,
+        };
+        self.report(Diagnostic::error(problem.message).at(span));
+        BTreeSet::new()
+    }
+
     fn syntax_error(&mut self, error: SyntaxError, text: &str, node: &Node) {
         let span = node
             .span_within(error.offset, 1)

@@ -241,7 +241,11 @@ impl View<'_> {
                     .ok_or_else(|| "asks for the content of a file that it was not told of".into())
             }
             // A function of what the host itself says.
-            Request::Lookup { name, .. } if debark_expr::Engine::asks_filter(name).is_some() => Ok(()),
+            Request::Lookup { name, .. }
+                if name == debark_expr::TERA || debark_expr::Engine::asks_filter(name).is_some() =>
+            {
+                Ok(())
+            }
             Request::Lookup { name, args, kwargs, role_path } => {
                 self.role(local, role_path.as_deref())?;
                 self.lookup(local, name, args, kwargs, role_path.as_deref())

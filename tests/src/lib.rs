@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod outcome;
+mod releases;
 mod run;
 mod shop;
 mod snapshot;
@@ -18,6 +19,7 @@ use std::process::Command;
 use debark_lab::{Host, Lab, Options};
 
 pub use outcome::{Outcome, Which};
+pub use releases::{Ended, Releases};
 pub use run::{Run, TaskEvent};
 pub use shop::Shop;
 pub use snapshot::{Difference, Entry, Snapshot};

@@ -65,6 +65,17 @@ impl Problem {
         Self::Said { message: message.into(), hint: None, code: exit::REFUSED }
     }
 
+    /// What is wrong, in one sentence.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Input(errors) => errors
+                .iter()
+                .find(|error| error.is_error())
+                .map_or_else(String::new, |error| error.message.clone()),
+            Self::Said { message, .. } => message.clone(),
+        }
+    }
+
     /// With advice.
     #[must_use]
     pub fn hint(mut self, text: impl Into<String>) -> Self {

@@ -1,12 +1,18 @@
 //! Packages from the artifact store.
 
+use std::io::Read;
 use std::path::PathBuf;
 
+use debark_artifact::Keyring;
+use debark_artifact::provenance::Envelope;
 use debark_order::{Digest, PackageName, PackageVersion};
 use debark_project::Environment;
+use debark_repository::{Entry, Store};
 
 use super::context::Problem;
 use super::desk::Desk;
+use super::problem::store as problem;
+use crate::drive::cache_dir;
 
 /// A package that the store has.
 #[derive(Debug, Clone)]
@@ -19,8 +25,31 @@ pub struct Found {
     pub size: u64,
     /// The git commit.
     pub commit: Option<String>,
-    /// What its provenance says of tests.
+    /// What its provenance says of tests: whether there were any and all passed; `None` if it says nothing.
     pub tests_passed: Option<bool>,
+}
+
+fn open(environment: &Environment) -> Result<(Store, Keyring), Problem> {
+    let store = Store::open(&environment.store.location, &environment.store.suite).map_err(problem)?;
+    let trust = &environment.trust;
+    let keyring = Keyring::load(&trust.build_keys, &trust.revoked)
+        .map_err(|error| Problem::input(error.to_string()))?;
+    Ok((store, keyring))
+}
+
+fn entry(
+    store: &Store,
+    keyring: &Keyring,
+    package: &PackageName,
+    version: Option<&PackageVersion>,
+) -> Result<Entry, Problem> {
+    match version {
+        Some(version) => store.find(keyring, package, version).map_err(problem),
+        None => store.index(keyring).map_err(problem)?.newest(package).cloned().ok_or_else(|| {
+            Problem::input(format!("the store {} has nothing of {package}", store.name()))
+                .hint("debark build, then debark publish")
+        }),
+    }
 }
 
 /// Looks a version up, or the newest one.
@@ -29,23 +58,108 @@ pub struct Found {
 /// The store cannot be reached, or has no such version.
 pub fn find(
     _desk: &Desk,
-    _environment: &Environment,
-    _package: &PackageName,
-    _version: Option<&PackageVersion>,
+    environment: &Environment,
+    package: &PackageName,
+    version: Option<&PackageVersion>,
 ) -> Result<Found, Problem> {
-    Err(Problem::input("not there yet"))
+    let (store, keyring) = open(environment)?;
+    let entry = entry(&store, &keyring, package, version)?;
+    let now = debark_release::now();
+    // Provenance that nobody trusted has signed, or that is of another file, says nothing.
+    let provenance = store.provenance(&entry).map_err(problem)?.and_then(|bytes| {
+        let (provenance, _) = Envelope::parse(&bytes).ok()?.verify(&keyring, now).ok()?;
+        (provenance.digest == entry.digest).then_some(provenance)
+    });
+    Ok(Found {
+        version: entry.version.clone(),
+        digest: entry.digest,
+        size: entry.size,
+        commit: provenance.as_ref().map(|provenance| provenance.commit.clone()).or(entry.commit),
+        tests_passed: provenance
+            .filter(|provenance| !provenance.tests.is_empty())
+            .map(|provenance| provenance.tests.iter().all(|test| test.passed)),
+    })
 }
 
-/// The file of a package.
+/// What the store has as provenance.
+///
+/// # Errors
+/// The store cannot be reached, or has no such version.
+pub fn provenance(
+    _desk: &Desk,
+    environment: &Environment,
+    package: &PackageName,
+    version: &PackageVersion,
+) -> Result<Option<Vec<u8>>, Problem> {
+    let (store, keyring) = open(environment)?;
+    let entry = entry(&store, &keyring, package, Some(version))?;
+    store.provenance(&entry).map_err(problem)
+}
+
+/// The package as the store has it now, in a file that is gone with the value.
+///
+/// # Errors
+/// The store cannot be reached, or has another package under that name; one sentence.
+pub fn fresh(
+    _desk: &Desk,
+    environment: &Environment,
+    package: &PackageName,
+    version: &PackageVersion,
+    digest: Digest,
+) -> Result<Fresh, String> {
+    let words = |problem: Problem| problem.message();
+    let (store, keyring) = open(environment).map_err(words)?;
+    let entry = entry(&store, &keyring, package, Some(version)).map_err(words)?;
+    if entry.digest != digest {
+        return Err(format!("the store has {package} {version} as {}, and not as {digest}", entry.digest));
+    }
+    let directory = cache_dir().join("packages");
+    std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let path = directory.join(format!(".{}-{}.deb", digest.hex(), std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    store.download(&entry, &path).map_err(|error| error.to_string())?;
+    Ok(Fresh(path))
+}
+
+/// A file that is removed when it is dropped.
+#[derive(Debug)]
+pub struct Fresh(PathBuf);
+
+impl Fresh {
+    /// Where it is.
+    pub fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The file of a package; kept for the next deployment of the same.
 ///
 /// # Errors
 /// The store cannot be reached, or has another package under that name; one sentence.
 pub fn package(
-    _desk: &Desk,
-    _environment: &Environment,
-    _package: &PackageName,
-    _version: &PackageVersion,
-    _digest: Digest,
+    desk: &Desk,
+    environment: &Environment,
+    package: &PackageName,
+    version: &PackageVersion,
+    digest: Digest,
 ) -> Result<PathBuf, String> {
-    Err("not there yet".into())
+    let path = cache_dir().join("packages").join(format!("{}.deb", digest.hex()));
+    if is(&path, digest) {
+        return Ok(path);
+    }
+    let fresh = fresh(desk, environment, package, version, digest)?;
+    std::fs::rename(fresh.path(), &path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path)
+}
+
+fn is(path: &std::path::Path, digest: Digest) -> bool {
+    let Ok(mut file) = std::fs::File::open(path) else { return false };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).is_ok() && Digest::of(&bytes) == digest
 }

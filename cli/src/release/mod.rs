@@ -5,8 +5,8 @@ mod build;
 pub mod context;
 mod deploy;
 pub mod desk;
-mod enroll;
 mod diff;
+mod enroll;
 mod fetch;
 mod history;
 mod hosts;
@@ -18,14 +18,18 @@ mod options;
 mod perform;
 mod problem;
 mod promote;
+mod prune;
+mod publish;
 mod record;
 mod records;
+mod releases;
 mod report;
 mod rollback;
 mod rules;
 mod sign;
 mod status;
 pub mod tell;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -37,10 +41,14 @@ pub enum ReleaseCommand {
     Inspect(Box<inspect::InspectArgs>),
     Sign(Box<sign::SignArgs>),
     Keys(Box<keys::KeysArgs>),
+    Publish(Box<publish::PublishArgs>),
+    Releases(Box<releases::ReleasesArgs>),
+    Prune(Box<prune::PruneArgs>),
     Deploy(Box<deploy::DeployCommand>),
     Promote(Box<promote::PromoteArgs>),
     Rollback(Box<rollback::RollbackArgs>),
     Status(Box<status::StatusArgs>),
+    Verify(Box<verify::VerifyArgs>),
     Enroll(Box<enroll::EnrollArgs>),
     History(Box<history::HistoryArgs>),
     Show(Box<history::ShowArgs>),
@@ -63,10 +71,14 @@ pub fn run(command: &ReleaseCommand) -> ExitCode {
         ReleaseCommand::Inspect(args) => inspect::run(args),
         ReleaseCommand::Sign(args) => sign::run(args),
         ReleaseCommand::Keys(args) => keys::run(args),
+        ReleaseCommand::Publish(args) => publish::run(args),
+        ReleaseCommand::Releases(args) => releases::run(args),
+        ReleaseCommand::Prune(args) => prune::run(args),
         ReleaseCommand::Deploy(args) => deploy::run(args),
         ReleaseCommand::Promote(args) => promote::run(args),
         ReleaseCommand::Rollback(args) => rollback::run(args),
         ReleaseCommand::Status(args) => status::run(args),
+        ReleaseCommand::Verify(args) => verify::run(args),
         ReleaseCommand::Enroll(args) => enroll::run(args),
         ReleaseCommand::History(args) => history::run(args),
         ReleaseCommand::Show(args) => history::show(args),

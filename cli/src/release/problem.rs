@@ -64,3 +64,27 @@ pub fn refused(refusals: &[Refusal], json: bool) -> Problem {
     }
     Problem::refused(words(last)).hint(last.hint.clone())
 }
+
+/// What is wrong with the artifact store.
+pub fn store(error: debark_repository::Error) -> Problem {
+    let code = match error.kind {
+        debark_repository::ErrorKind::Unreachable => exit::UNREACHABLE,
+        debark_repository::ErrorKind::Refused => exit::REFUSED,
+        _ => exit::BAD_INPUT,
+    };
+    said(error.to_string(), error.hint, code)
+}
+
+/// The artifact store that is meant, and whom it trusts.
+pub fn store_of<'a>(
+    project: &'a debark_project::Project,
+    environment: Option<&debark_order::Environment>,
+) -> Result<(&'a debark_project::Store, &'a debark_project::Trust), Problem> {
+    match environment {
+        None => Ok((&project.store, &project.trust)),
+        Some(name) => match project.environments.get(name) {
+            Some(environment) => Ok((&environment.store, &environment.trust)),
+            None => Err(Problem::input(format!("{} has no environment `{name}`", project.file.display()))),
+        },
+    }
+}

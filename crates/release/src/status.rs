@@ -1,8 +1,8 @@
 //! What is meant to be, beside what is.
 
-use debark_connect::Target;
+use debark_connect::{Problem, ProblemKind, Target};
 use debark_ledger::State;
-use debark_order::gate::{HostState, PackageState, Reply, Request};
+use debark_order::gate::{FileReport, HostState, PackageState, Reply, Request};
 use debark_order::{Digest, PackageName, PackageVersion};
 use serde::Serialize;
 
@@ -19,6 +19,24 @@ pub fn look(targets: &[Target], packages: &[PackageName], at_once: usize) -> Vec
         match link.ask(&Request::State { packages: packages.to_vec() }, |_| {})? {
             Reply::State(state) => Ok(state),
             _ => Ok(HostState::default()),
+        }
+    })
+}
+
+/// Asks hosts to compare a package's files with what was in the package.
+pub fn files(
+    targets: &[Target],
+    package: &PackageName,
+    at_once: usize,
+) -> Vec<Result<FileReport, HostError>> {
+    fleet::each(targets, at_once, |target| {
+        let mut link = Link::open(target)?;
+        match link.ask(&Request::Files { package: package.clone() }, |_| {})? {
+            Reply::Files(report) => Ok(report),
+            _ => Err(HostError::Unreachable(Problem::new(
+                ProblemKind::Garbage,
+                format!("the gate of {} answers what was not asked", target.name),
+            ))),
         }
     })
 }

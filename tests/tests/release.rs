@@ -1,0 +1,36 @@
+//! Releases on real hosts, as users make them: from a commit to production and back.
+
+// Helpers outside of the test function fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "release/bad_days.rs"]
+mod bad_days;
+#[path = "release/journey.rs"]
+mod journey;
+
+use debark_e2e::{Releases, lab};
+
+/// Built, published, staged, promoted, put back, rolled back; and what the ledger says of it.
+#[test]
+fn from_a_commit_to_production_and_back() {
+    let lab = lab("release", 3, &["perl-base"]);
+    let shop = Releases::new(&lab, "");
+    journey::first_release(&shop);
+    journey::second_release(&shop);
+    journey::bad_release_is_put_back(&shop);
+    journey::rollback_needs_neither_store_nor_remote(&shop);
+    journey::what_was_rolled_back_stays_away(&shop);
+    journey::the_record_is_whole(&shop);
+}
+
+/// Deployers that die, sleep, or come at the same time; hosts that are dead.
+#[test]
+fn deployers_and_hosts_that_go_away() {
+    let lab = lab("deployers", 3, &["perl-base"]);
+    let shop = Releases::new(&lab, "  confirm_within: 60s\n  budget: 1\n");
+    bad_days::prepared(&shop);
+    bad_days::two_at_the_same_second(&shop);
+    bad_days::killed_and_resumed(&shop);
+    bad_days::asleep_beyond_its_lease(&shop);
+    bad_days::one_dead_host(&shop);
+}

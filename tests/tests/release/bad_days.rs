@@ -1,0 +1,121 @@
+//! Deployers that die, sleep, or come at the same time; hosts that are dead.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Stdio};
+
+use debark_e2e::{Ended, Releases};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A version everywhere, and others in the store.
+pub fn prepared(shop: &Releases<'_>) {
+    for environment in ["staging", "prod"] {
+        let _ = shop.debark("alice", &["enroll", "--env", environment]).ends(0);
+    }
+    shop.publish("1.0.0", true);
+    let _ = shop.debark("alice", &["deploy", "shop", "--to", "staging"]).ends(0);
+    let _ = shop.debark("alice", &["promote", "shop", "--to", "prod"]).ends(0);
+    for version in ["1.1.0", "1.2.0", "1.3.0"] {
+        shop.publish(version, true);
+    }
+}
+
+/// One begins, the other is told who was faster.
+pub fn two_at_the_same_second(shop: &Releases<'_>) {
+    let start = |who| {
+        let mut command = shop.command(who, &["deploy", "shop@1.1.0", "--to", "staging"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [start("alice"), start("bob")];
+    let ends: Vec<Ended> =
+        both.into_iter().map(|child| Ended::of(&child.wait_with_output().unwrap())).collect();
+    let mut codes: Vec<i32> = ends.iter().map(|end| end.code).collect();
+    codes.sort_unstable();
+    let said: String = ends.iter().map(|end| format!("{}{}", end.out, end.err)).collect();
+    // Who comes when the other is done already finds that version live.
+    assert!(codes == [0, 3] || codes == [0, 0], "{codes:?} {said}");
+    assert_eq!(shop.version("h1"), "1.1.0");
+    let _ = shop.debark("alice", &["ledger", "verify"]).ends(0);
+}
+
+/// A deployer and the line at which it is.
+fn until(shop: &Releases<'_>, args: &[&str], line: &str) -> (Child, String) {
+    let mut command = shop.command("alice", args);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut said = String::new();
+    loop {
+        let mut text = String::new();
+        assert!(out.read_line(&mut text).unwrap() > 0, "it ended before {line:?}: {said}");
+        said.push_str(&text);
+        if text.contains(line) {
+            break;
+        }
+    }
+    child.stdout = Some(out.into_inner());
+    (child, said)
+}
+
+fn signal(child: &Child, signal: Signal) {
+    // ip-netns runs the program in its own place: the number is debark's.
+    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), signal).unwrap();
+}
+
+/// `kill -9` while a host installs: the next command finishes the work.
+pub fn killed_and_resumed(shop: &Releases<'_>) {
+    let args = ["deploy", "shop@1.2.0", "--to", "staging", "--json", "--lease", "5s"];
+    let (mut child, _) = until(shop, &args, "\"installing shop 1.2.0\"");
+    signal(&child, Signal::KILL);
+    child.wait().unwrap();
+    let state = shop.debark("alice", &["status", "--env", "staging", "--recorded"]).ends(0);
+    assert!(state.out.contains("deploy shop 1.2.0"), "{}", state.out);
+    resumed(shop, &["deploy", "--resume", "--to", "staging"]);
+    assert_eq!(shop.version("h1"), "1.2.0");
+    assert_eq!(shop.dpkg("h1"), "install ok installed 1.2.0");
+    let _ = shop.debark("alice", &["status", "--env", "staging"]).ends(0);
+}
+
+/// Until the lease is over the answer is no; nobody has to unlock anything.
+fn resumed(shop: &Releases<'_>, args: &[&str]) {
+    for _ in 0..60 {
+        let end = shop.debark("bob", args);
+        if end.code != 3 {
+            let _ = end.ends(0);
+            return;
+        }
+        let _ = end.says("refused (lease)");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    panic!("the lease of 5 s is not over after 30 s");
+}
+
+/// It sleeps longer than its lease, another one goes on, and it wakes up: hosts do not obey it.
+pub fn asleep_beyond_its_lease(shop: &Releases<'_>) {
+    let args = ["deploy", "shop@1.3.0", "--to", "staging", "--json", "--lease", "5s"];
+    let (mut child, _) = until(shop, &args, "\"event\":\"wave\"");
+    signal(&child, Signal::STOP);
+    resumed(shop, &["deploy", "--abort", "--to", "staging"]);
+    assert_eq!(shop.version("h1"), "1.2.0");
+    signal(&child, Signal::CONT);
+    let mut rest = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(3), "{rest}");
+    assert_eq!(shop.version("h1"), "1.2.0", "nothing is written after that");
+    assert_eq!(shop.dpkg("h1"), "install ok installed 1.2.0");
+    let _ = shop.debark("alice", &["ledger", "verify"]).ends(0);
+}
+
+/// Within the budget it does not hold up the others; it is behind, and is brought up to date.
+pub fn one_dead_host(shop: &Releases<'_>) {
+    let host = shop.lab.host("h3").unwrap();
+    host.network_down().unwrap();
+    let end = shop.debark("alice", &["promote", "shop", "--to", "prod"]).ends(0);
+    let _ = end.says("shop 1.2.0 is live in prod on 1 of 2 hosts").says("1 behind: h3");
+    let status = shop.debark("alice", &["status", "--env", "prod"]).ends(4);
+    assert!(status.out.contains("unreachable"), "{}", status.out);
+    host.network_up().unwrap();
+    let _ = shop.debark("alice", &["status", "--env", "prod"]).ends(2).says("behind");
+    let _ = shop.debark("alice", &["deploy", "--resume", "--to", "prod"]).ends(0);
+    assert_eq!([shop.version("h2"), shop.version("h3")], ["1.2.0", "1.2.0"]);
+    let _ = shop.debark("alice", &["status", "--env", "prod"]).ends(0);
+}

@@ -1,0 +1,95 @@
+//! The usual way, and the way back.
+
+use std::fs;
+use std::process::Command;
+
+use debark_e2e::Releases;
+
+/// Enrolled, built, published, in staging, in production.
+pub fn first_release(shop: &Releases<'_>) {
+    for environment in ["staging", "prod"] {
+        let _ = shop.debark("alice", &["enroll", "--env", environment]).ends(0);
+    }
+    shop.publish("1.0.0", true);
+    let plan = shop.debark("alice", &["deploy", "shop", "--to", "staging", "--plan"]).ends(0);
+    assert!(plan.out.contains("wave 1 of 1") && plan.out.contains("h1: 1.0.0 is new there"), "{}", plan.out);
+    assert_eq!(shop.dpkg("h1"), "", "a plan touches nothing");
+
+    let early = shop.debark("alice", &["deploy", "shop@1.0.0", "--to", "prod"]).ends(3);
+    let _ = early.says("refused (promote_from): shop 1.0.0 has not been live in staging");
+    let mallory = shop.debark("mallory", &["deploy", "shop@1.0.0", "--to", "staging"]);
+    assert_ne!(mallory.code, 0, "{}", mallory.out);
+
+    let _ = shop
+        .debark("alice", &["deploy", "shop@1.0.0", "--to", "staging", "--reason", "first"])
+        .ends(0)
+        .says("shop 1.0.0 is live in staging on 1 of 1 hosts");
+    assert_eq!(shop.version("h1"), "1.0.0");
+    let _ = shop
+        .debark("alice", &["promote", "shop", "--from", "staging", "--to", "prod"])
+        .ends(0)
+        .says("shop 1.0.0 is live in prod on 2 of 2 hosts");
+    assert_eq!([shop.version("h2"), shop.version("h3")], ["1.0.0", "1.0.0"]);
+    let _ = shop.debark("alice", &["status"]).ends(0);
+}
+
+/// An upgrade; what is live already is left alone.
+pub fn second_release(shop: &Releases<'_>) {
+    shop.publish("1.1.0", true);
+    let _ = shop.debark("alice", &["deploy", "shop", "--to", "staging"]).ends(0);
+    let _ = shop.debark("bob", &["promote", "shop", "--to", "prod"]).ends(0);
+    assert_eq!([shop.version("h1"), shop.version("h2"), shop.version("h3")], ["1.1.0"; 3]);
+    let again = shop.debark("alice", &["deploy", "shop", "--to", "staging", "--json"]).ends(0);
+    assert!(again.out.lines().all(|line| line.starts_with('{')), "{}", again.out);
+}
+
+/// A version that is not healthy: every host is as before, the exit code says so, and it is not tried again.
+pub fn bad_release_is_put_back(shop: &Releases<'_>) {
+    shop.publish("1.2.0", false);
+    let bad = shop.debark("alice", &["deploy", "shop", "--to", "staging"]).ends(2);
+    let _ = bad.says("status 500").says("was put back in staging");
+    assert_eq!(shop.version("h1"), "1.1.0");
+    assert_eq!(shop.dpkg("h1"), "install ok installed 1.1.0");
+    let _ = shop.debark("alice", &["deploy", "shop", "--to", "staging"]).ends(3).says("refused (bad)");
+    let _ = shop.debark("alice", &["status", "--env", "staging"]).ends(0);
+}
+
+/// From what the hosts have kept.
+pub fn rollback_needs_neither_store_nor_remote(shop: &Releases<'_>) {
+    let away = shop.home.join("away");
+    fs::rename(shop.store(), &away).unwrap();
+    let _ = shop
+        .debark("bob", &["rollback", "shop", "--env", "prod", "--reason", "it is slow"])
+        .ends(0)
+        .says("shop 1.0.0 is live in prod on 2 of 2 hosts");
+    fs::rename(&away, shop.store()).unwrap();
+    assert_eq!([shop.version("h2"), shop.version("h3")], ["1.0.0", "1.0.0"]);
+    let _ = shop.debark("alice", &["status", "--env", "prod"]).ends(0);
+}
+
+/// A pipeline that is run again cannot bring it back; a person with a reason can.
+pub fn what_was_rolled_back_stays_away(shop: &Releases<'_>) {
+    let _ = shop.debark("alice", &["promote", "shop", "--to", "prod"]).ends(3).says("refused (bad)");
+    let _ = shop
+        .debark("bob", &["unhold", "shop@1.1.0", "--env", "prod", "--reason", "it was the network"])
+        .ends(0);
+    let _ = shop.debark("alice", &["promote", "shop", "--to", "prod"]).ends(0);
+    assert_eq!(shop.version("h3"), "1.1.0");
+}
+
+/// Every step is there, signed by who made it, and git agrees.
+pub fn the_record_is_whole(shop: &Releases<'_>) {
+    let history = shop.debark("alice", &["history", "--env", "prod", "--json"]).ends(0).out;
+    for text in ["it is slow", "bob@example.org", "rollback", "promote"] {
+        assert!(history.contains(text), "{text} is missing in {history}");
+    }
+    let _ = shop.debark("alice", &["ledger", "verify"]).ends(0);
+    let signers = shop.dir.join(".debark/signers");
+    let log = Command::new("git")
+        .args(["-c", &format!("gpg.ssh.allowedSignersFile={}", signers.display())])
+        .args(["--git-dir", shop.ledger().to_str().unwrap(), "log", "--format=%G? %GS", "env/prod"])
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    assert!(log.lines().count() >= 8 && log.lines().all(|line| line.starts_with("G ")), "{log}");
+}

@@ -13,7 +13,7 @@ use debark_e2e::{Releases, lab};
 /// Built, published, staged, promoted, put back, rolled back; and what the ledger says of it.
 #[test]
 fn from_a_commit_to_production_and_back() {
-    let lab = lab("release", 3, &["perl-base"]);
+    let lab = lab("release", 3, &[]);
     let shop = Releases::new(&lab, "");
     journey::first_release(&shop);
     journey::second_release(&shop);
@@ -26,7 +26,7 @@ fn from_a_commit_to_production_and_back() {
 /// Deployers that die, sleep, or come at the same time; hosts that are dead.
 #[test]
 fn deployers_and_hosts_that_go_away() {
-    let lab = lab("deployers", 3, &["perl-base"]);
+    let lab = lab("deployers", 3, &[]);
     let shop = Releases::new(&lab, "  confirm_within: 60s\n  budget: 1\n");
     bad_days::prepared(&shop);
     bad_days::two_at_the_same_second(&shop);

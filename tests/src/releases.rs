@@ -159,12 +159,9 @@ impl<'a> Releases<'a> {
     pub fn publish(&self, version: &str, healthy: bool) {
         self.commit(version, healthy);
         let _ = self.debark("alice", &["build", "shop", "--version", version, "--output", "out"]).ends(0);
-        let file = fs::read_dir(self.dir.join("out")).unwrap().map(|entry| entry.unwrap().path());
-        let file = file.filter(|path| path.extension().is_some_and(|e| e == "deb"));
-        let file = file
-            .filter(|path| path.to_str().unwrap().contains(&format!("_{version}_")))
-            .next()
-            .expect("a .deb");
+        let ending = format!("shop_{version}_all.deb");
+        let mut files = fs::read_dir(self.dir.join("out")).unwrap().map(|entry| entry.unwrap().path());
+        let file = files.find(|path| path.ends_with(&ending)).expect("a .deb");
         let _ = self.debark("alice", &["publish", file.to_str().unwrap()]).ends(0);
     }
 

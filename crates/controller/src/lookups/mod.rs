@@ -119,6 +119,18 @@ fn env(term: &str, kwargs: &Map) -> Value {
     }
 }
 
+/// Renders by Tera, in a process of its own, from what is given and nothing else.
+///
+/// # Errors
+/// The order is none.
+pub fn tera(args: &[Value]) -> Result<Value, String> {
+    let order = args.first().map(debark_value::to_json).unwrap_or_default();
+    let order =
+        serde_json::from_value(order).map_err(|error| format!("this is no order for Tera: {error}"))?;
+    let outcome = serde_json::to_value(debark_tera::apart(&order)).map_err(|error| error.to_string())?;
+    Ok(debark_value::from_json(outcome))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,16 +184,4 @@ mod tests {
         assert!(ask("first_found", "nope", Map::new()).unwrap_err().contains("nope"));
         assert!(ask("config", "x", Map::new()).unwrap_err().contains("no Ansible configuration"));
     }
-}
-
-/// Renders by Tera, in a process of its own, from what is given and nothing else.
-///
-/// # Errors
-/// The order is none.
-pub fn tera(args: &[Value]) -> Result<Value, String> {
-    let order = args.first().map(debark_value::to_json).unwrap_or_default();
-    let order =
-        serde_json::from_value(order).map_err(|error| format!("this is no order for Tera: {error}"))?;
-    let outcome = serde_json::to_value(debark_tera::apart(&order)).map_err(|error| error.to_string())?;
-    Ok(debark_value::from_json(outcome))
 }

@@ -10,6 +10,9 @@ use crate::failure::Result;
 use crate::state::{self, Phase, State};
 use crate::{locks, place, unit, work};
 
+/// Seconds that a worker may take to start on a busy machine.
+const STARTING: u64 = 60;
+
 /// `debark-gate guard`.
 pub fn main() -> ExitCode {
     match guard() {
@@ -41,6 +44,10 @@ fn guard() -> Result<()> {
     if !interrupted && now < deadline {
         // A clock that was set back does not make it later than it can be.
         return unit::arm((deadline - now).min(open.order.confirm_within.into()));
+    }
+    if open.phase == Phase::Begun && unit::is_starting(open.id)? && now < deadline.saturating_add(STARTING) {
+        // It was begun a moment ago: its worker is about to start, and knows when nobody confirms.
+        return unit::arm(5);
     }
     let claimed = State::update(|state| {
         let open = state.open.as_mut().filter(|now| now.id == open.id);

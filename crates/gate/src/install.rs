@@ -21,12 +21,16 @@ pub const ASIDE: &str = ".dpkg-debark";
 /// Nobody is asked anything, and local changes stay.
 const CONFFILES: [&str; 2] = ["--force-confdef", "--force-confold"];
 
+/// Going back, and rolling back, have at least that much time.
+const PATIENCE_BACK: Duration = Duration::from_secs(120);
+
 /// What may be done to reach a version.
 struct Way<'a> {
     package: &'a PackageName,
     open: &'a Open,
     /// Whether the version may go down.
     down: bool,
+    within: Duration,
     deadline: Instant,
     lock_deadline: Instant,
 }
@@ -34,12 +38,15 @@ struct Way<'a> {
 impl<'a> Way<'a> {
     fn new(open: &'a Open, down: bool) -> Result<Self> {
         let within = Duration::from_secs(open.order.install_within.max(1).into());
+        // What may take little time on the way forward is not to strand the host on its way back.
+        let within = if down { within.max(PATIENCE_BACK) } else { within };
         let patience = Duration::from_secs(trust::enrolled()?.lock_timeout);
         let now = Instant::now();
         Ok(Self {
             package: &open.order.package,
             open,
             down,
+            within,
             deadline: now + within,
             lock_deadline: now + within.min(patience),
         })
@@ -232,7 +239,8 @@ impl Way<'_> {
                 FailureKind::Timeout,
                 format!(
                     "installing {} took longer than {} s and was ended",
-                    self.package, self.open.order.install_within
+                    self.package,
+                    self.within.as_secs()
                 ),
             )
             .hint("a maintainer script may wait for something; `install_within` is the time that it has")

@@ -316,6 +316,7 @@ impl Begin {
             deadline,
             notes: Vec::new(),
         };
+        unit::begins(id)?;
         journal::step(order, id, Step::Begun, "")?;
         State::update(|state| {
             accept::still(state, order, id)?;

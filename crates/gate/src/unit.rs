@@ -57,6 +57,27 @@ pub fn job() -> Result<Option<Job>> {
     read("job.json")
 }
 
+/// Notes that an order is about to be begun; no boot survives that.
+///
+/// # Errors
+/// It cannot be written.
+pub fn begins(id: Digest) -> Result<()> {
+    place::replace(&place::run("begun"), id.hex().as_bytes())
+}
+
+/// Whether an order was begun since the boot, and its worker has not started yet.
+///
+/// # Errors
+/// It cannot be found out.
+pub fn is_starting(id: Digest) -> Result<bool> {
+    if !fs::read_to_string(place::run("begun")).is_ok_and(|text| text == id.hex()) {
+        return Ok(false);
+    }
+    let nonce = job()?.filter(|job| job.id == id).map(|job| job.nonce);
+    let started = fs::read_to_string(place::run("started")).ok();
+    Ok(nonce.is_none() || nonce != started)
+}
+
 /// What was done, if it was that job.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use debark_order::sshsig::Signer;
 use debark_order::{Action, Digest, Order, SealedOrder, frame};
 
 /// Long enough for anything on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub struct World {
     pub lab: Lab,

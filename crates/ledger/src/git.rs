@@ -48,7 +48,7 @@ pub(crate) fn open(path: &Path) -> Result<Repository, LedgerError> {
         why: error.message().to_owned(),
     };
     match Repository::open_bare(path) {
-        Ok(repository) => return Ok(repository),
+        Ok(repository) => return durable(repository),
         Err(error) if error.code() == ErrorCode::NotFound => {}
         Err(error) => return Err(failed(&error)),
     }
@@ -64,8 +64,7 @@ pub(crate) fn open(path: &Path) -> Result<Repository, LedgerError> {
     options.bare(true).external_template(false).initial_head("main");
     let repository = Repository::init_opts(new.path(), &options).map_err(|error| failed(&error))?;
     let settings = [
-        // Objects and references are on the disk before an append is reported.
-        ("core.fsyncObjectFiles", "true"),
+        // As below, for git itself.
         ("core.fsync", "committed,reference"),
         ("core.logAllRefUpdates", "true"),
         // Should it be somebody's remote: chains only grow.
@@ -77,6 +76,7 @@ pub(crate) fn open(path: &Path) -> Result<Repository, LedgerError> {
         config.set_str(name, value).map_err(|error| failed(&error))?;
     }
     drop((config, repository));
+    std::fs::write(new.path().join(DURABLE), "[core]\n\tfsyncObjectFiles = true\n").map_err(io)?;
     let new = new.keep();
     if let Err(error) = std::fs::rename(&new, path) {
         let removed = std::fs::remove_dir_all(&new);
@@ -85,7 +85,23 @@ pub(crate) fn open(path: &Path) -> Result<Repository, LedgerError> {
             return Err(io(removed.err().unwrap_or(error)));
         }
     }
-    Repository::open_bare(path).map_err(|error| failed(&error))
+    durable(Repository::open_bare(path).map_err(|error| failed(&error))?)
+}
+
+/// Settings for libgit2 alone: git warns of this name on every call.
+const DURABLE: &str = "config.libgit2";
+
+/// Objects and references are on the disk before an append is reported.
+fn durable(repository: Repository) -> Result<Repository, LedgerError> {
+    let file = repository.path().join(DURABLE);
+    // A repository that others made is as durable as they made it.
+    if file.is_file() {
+        repository
+            .config()
+            .and_then(|mut config| config.add_file(&file, git2::ConfigLevel::App, true))
+            .map_err(|error| failed(&repository, &error))?;
+    }
+    Ok(repository)
 }
 
 pub(crate) fn failed(repository: &Repository, error: &git2::Error) -> LedgerError {

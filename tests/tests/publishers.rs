@@ -1,0 +1,185 @@
+//! Many publishers at once, each a process, some of them killed: what was said to be published is there, and whole.
+
+// Helpers outside of the test function fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use debark_e2e::{Ended, debark_program};
+
+/// A project with a store, and packages that are signed and not yet published.
+struct Project {
+    scratch: tempfile::TempDir,
+}
+
+const PROJECT: &str = "packages:
+  shop:
+    build:
+      maintainer: Shop <shop@example.org>
+      description: A small web service
+      architecture: all
+      files:
+        - {src: debark.yml, dst: /usr/share/shop/release}
+store: store
+ledger:
+  path: ledger.git
+trust:
+  signers: signers
+  build_keys: build-keys
+  revoked: revoked
+environments:
+  staging:
+    inventory: staging.ini
+    allow: [alice@example.org]
+";
+
+impl Project {
+    fn new() -> Self {
+        let project = Self { scratch: tempfile::tempdir().unwrap() };
+        fs::create_dir(project.dir().join("build-keys")).unwrap();
+        fs::write(project.dir().join("debark.yml"), PROJECT).unwrap();
+        fs::write(project.dir().join("staging.ini"), "").unwrap();
+        fs::write(project.dir().join("signers"), "").unwrap();
+        let key = project.dir().join("build.asc");
+        let new =
+            ["keys", "new", key.to_str().unwrap(), "--user", "Builds <ci@example.org>", "--no-passphrase"];
+        let _ = Ended::of(&project.debark(&new).output().unwrap()).ends(0);
+        project
+    }
+
+    fn dir(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    fn debark(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(debark_program());
+        command.args(args).current_dir(self.dir()).env("HOME", self.dir()).env("LC_ALL", "C.UTF-8");
+        command.env("DEBARK_BUILD_KEY", self.dir().join("build.asc")).stdin(Stdio::null());
+        command
+    }
+
+    /// A signed package, by dpkg-deb.
+    fn package(&self, version: &str) -> PathBuf {
+        let tree = self.dir().join(format!("tree-{version}"));
+        fs::create_dir_all(tree.join("DEBIAN")).unwrap();
+        let control = format!(
+            "Package: shop\nVersion: {version}\nArchitecture: all\nMaintainer: Shop <shop@example.org>\nDescription: shop\n"
+        );
+        fs::write(tree.join("DEBIAN/control"), control).unwrap();
+        let file = self.dir().join(format!("shop_{version}_all.deb"));
+        let mut build = Command::new("dpkg-deb");
+        build.args(["--build", "--root-owner-group", "-Zgzip"]).arg(&tree).arg(&file);
+        let _ = Ended::of(&build.output().unwrap()).ends(0);
+        let _ = Ended::of(&self.debark(&["sign", file.to_str().unwrap()]).output().unwrap()).ends(0);
+        file
+    }
+
+    fn publisher(&self, file: &Path) -> Child {
+        let mut command = self.debark(&["publish", file.to_str().unwrap()]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Digests of what the store has, by version.
+    fn releases(&self) -> BTreeMap<String, String> {
+        let output = Ended::of(&self.debark(&["releases", "shop", "--json"]).output().unwrap()).ends(0);
+        let rows = output.out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let text = |row: &serde_json::Value, name: &str| row[name].as_str().unwrap().to_owned();
+        rows.map(|row| (text(&row, "version"), text(&row, "digest"))).collect()
+    }
+}
+
+fn sha256(file: &Path) -> String {
+    let output = Command::new("sha256sum").arg(file).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    format!("sha256:{}", text.split_whitespace().next().unwrap())
+}
+
+/// Every listed version is in the pool with its digest.
+fn assert_whole(project: &Project, releases: &BTreeMap<String, String>) {
+    for (version, digest) in releases {
+        let hex = digest.strip_prefix("sha256:").unwrap();
+        let file = project.dir().join(format!("store/pool/main/s/shop/{hex}/shop_{version}_all.deb"));
+        assert_eq!(&sha256(&file), digest, "{}", file.display());
+    }
+}
+
+#[test]
+fn publishers_at_once_lose_nothing_though_some_are_killed() {
+    let project = Project::new();
+    let packages: BTreeMap<String, PathBuf> = (0..18)
+        .map(|n| format!("1.{n}"))
+        .map(|version| (version.clone(), project.package(&version)))
+        .collect();
+    let publishers: Vec<(&String, Child)> =
+        packages.iter().map(|(version, file)| (version, project.publisher(file))).collect();
+    let mut published = Vec::new();
+    for (number, (version, mut child)) in publishers.into_iter().enumerate() {
+        if number % 3 == 0 {
+            // At another moment of its work each time; which one does not matter to what has to hold.
+            std::thread::sleep(Duration::from_millis(number as u64 * 5));
+            let _ = child.kill();
+        }
+        let output = child.wait_with_output().unwrap();
+        if output.status.success() {
+            published.push(version.clone());
+        } else {
+            assert_eq!(number % 3, 0, "{version}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    let releases = project.releases();
+    for version in &published {
+        assert!(releases.contains_key(version), "{version} was published and is not there: {releases:?}");
+    }
+    assert_whole(&project, &releases);
+
+    // Nobody has to clean up after the dead.
+    for file in packages.values() {
+        let _ = Ended::of(&project.debark(&["publish", file.to_str().unwrap()]).output().unwrap()).ends(0);
+    }
+    let releases = project.releases();
+    let digests: BTreeMap<String, String> =
+        packages.iter().map(|(version, file)| (version.clone(), sha256(file))).collect();
+    assert_eq!(releases, digests);
+    assert_whole(&project, &releases);
+
+    // The plain names, which are written last, are those of the latest root.
+    let dists = project.dir().join("store/dists/stable");
+    let root = fs::read_to_string(dists.join("InRelease")).unwrap();
+    let latest = sha256(&dists.join("main/binary-all/Packages.gz"));
+    assert!(root.contains(latest.strip_prefix("sha256:").unwrap()), "{latest} in\n{root}");
+}
+
+#[test]
+fn a_version_is_published_once_and_only_if_it_is_trusted() {
+    let project = Project::new();
+    let file = project.package("1.0");
+    let path = file.to_str().unwrap();
+    let publish = || Ended::of(&project.debark(&["publish", path]).output().unwrap());
+    let _ = publish().ends(0).says("is published");
+    let _ = publish().ends(0).says("was there already");
+
+    fs::write(project.dir().join("tree-1.0/other"), "other").unwrap();
+    let _ = project.package("1.0");
+    let _ = publish().ends(3).says("shop 1.0 is in the store").says("what is published never changes");
+
+    let unsigned = project.package("2.0");
+    let tree = project.dir().join("tree-2.0");
+    let mut build = Command::new("dpkg-deb");
+    build.args(["--build", "--root-owner-group", "-Zgzip"]).arg(&tree).arg(&unsigned);
+    let _ = Ended::of(&build.output().unwrap()).ends(0);
+    let again = project.debark(&["publish", unsigned.to_str().unwrap()]).output().unwrap();
+    let _ = Ended::of(&again).ends(3).says("it is not signed");
+
+    // A key that is no longer trusted: neither its packages, nor the index that it signed.
+    let signed = project.package("3.0");
+    for key in fs::read_dir(project.dir().join("build-keys")).unwrap() {
+        fs::remove_file(key.unwrap().path()).unwrap();
+    }
+    let stranger = project.debark(&["publish", signed.to_str().unwrap()]).output().unwrap();
+    let _ = Ended::of(&stranger).ends(3).says("which is not trusted");
+    let _ = Ended::of(&project.debark(&["releases"]).output().unwrap()).ends(3).says("not to be trusted");
+}

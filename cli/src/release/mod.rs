@@ -24,6 +24,8 @@ mod record;
 mod records;
 mod releases;
 mod report;
+mod record;
+mod records;
 mod rollback;
 mod rules;
 mod sign;
@@ -54,6 +56,9 @@ pub enum ReleaseCommand {
     Show(Box<history::ShowArgs>),
     Diff(Box<diff::DiffArgs>),
     Report(Box<report::ReportArgs>),
+    History(Box<history::HistoryArgs>),
+    Show(Box<history::ShowArgs>),
+    Diff(Box<diff::DiffArgs>),
     Approve(Box<record::ApproveArgs>),
     Hold(Box<record::HoldArgs>),
     Unhold(Box<record::UnholdArgs>),
@@ -84,6 +89,9 @@ pub fn run(command: &ReleaseCommand) -> ExitCode {
         ReleaseCommand::Show(args) => history::show(args),
         ReleaseCommand::Diff(args) => diff::run(args),
         ReleaseCommand::Report(args) => report::run(args),
+        ReleaseCommand::History(args) => history::run(args),
+        ReleaseCommand::Show(args) => history::show(args),
+        ReleaseCommand::Diff(args) => diff::run(args),
         ReleaseCommand::Approve(args) => record::approve(args),
         ReleaseCommand::Hold(args) => record::hold(args),
         ReleaseCommand::Unhold(args) => record::unhold(args),

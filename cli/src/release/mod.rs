@@ -26,6 +26,7 @@ mod releases;
 mod report;
 mod record;
 mod records;
+mod report;
 mod rollback;
 mod rules;
 mod sign;
@@ -59,6 +60,7 @@ pub enum ReleaseCommand {
     History(Box<history::HistoryArgs>),
     Show(Box<history::ShowArgs>),
     Diff(Box<diff::DiffArgs>),
+    Report(Box<report::ReportArgs>),
     Approve(Box<record::ApproveArgs>),
     Hold(Box<record::HoldArgs>),
     Unhold(Box<record::UnholdArgs>),
@@ -92,6 +94,7 @@ pub fn run(command: &ReleaseCommand) -> ExitCode {
         ReleaseCommand::History(args) => history::run(args),
         ReleaseCommand::Show(args) => history::show(args),
         ReleaseCommand::Diff(args) => diff::run(args),
+        ReleaseCommand::Report(args) => report::run(args),
         ReleaseCommand::Approve(args) => record::approve(args),
         ReleaseCommand::Hold(args) => record::hold(args),
         ReleaseCommand::Unhold(args) => record::unhold(args),

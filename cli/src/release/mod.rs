@@ -24,9 +24,6 @@ mod record;
 mod records;
 mod releases;
 mod report;
-mod record;
-mod records;
-mod report;
 mod rollback;
 mod rules;
 mod sign;
@@ -57,10 +54,6 @@ pub enum ReleaseCommand {
     Show(Box<history::ShowArgs>),
     Diff(Box<diff::DiffArgs>),
     Report(Box<report::ReportArgs>),
-    History(Box<history::HistoryArgs>),
-    Show(Box<history::ShowArgs>),
-    Diff(Box<diff::DiffArgs>),
-    Report(Box<report::ReportArgs>),
     Approve(Box<record::ApproveArgs>),
     Hold(Box<record::HoldArgs>),
     Unhold(Box<record::UnholdArgs>),
@@ -87,10 +80,6 @@ pub fn run(command: &ReleaseCommand) -> ExitCode {
         ReleaseCommand::Status(args) => status::run(args),
         ReleaseCommand::Verify(args) => verify::run(args),
         ReleaseCommand::Enroll(args) => enroll::run(args),
-        ReleaseCommand::History(args) => history::run(args),
-        ReleaseCommand::Show(args) => history::show(args),
-        ReleaseCommand::Diff(args) => diff::run(args),
-        ReleaseCommand::Report(args) => report::run(args),
         ReleaseCommand::History(args) => history::run(args),
         ReleaseCommand::Show(args) => history::show(args),
         ReleaseCommand::Diff(args) => diff::run(args),

@@ -20,6 +20,7 @@ fn from_a_commit_to_production_and_back() {
     journey::bad_release_is_put_back(&shop);
     journey::rollback_needs_neither_store_nor_remote(&shop);
     journey::what_was_rolled_back_stays_away(&shop);
+    journey::the_chain_is_verified(&shop);
     journey::the_record_is_whole(&shop);
 }
 

@@ -1,6 +1,7 @@
 //! The usual way, and the way back.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use debark_e2e::Releases;
@@ -75,6 +76,41 @@ pub fn what_was_rolled_back_stays_away(shop: &Releases<'_>) {
         .ends(0);
     let _ = shop.debark("alice", &["promote", "shop", "--to", "prod"]).ends(0);
     assert_eq!(shop.version("h3"), "1.1.0");
+}
+
+/// From the commit to the process that runs; one byte that is not as it should be is named.
+pub fn the_chain_is_verified(shop: &Releases<'_>) {
+    let whole = shop.debark("alice", &["verify"]).ends(0);
+    for link in ["ledger", "digest", "signature", "provenance", "commit", "installed", "kept", "files"] {
+        assert!(whole.out.contains(&format!("  {link}: ")), "{link} is missing in {}", whole.out);
+    }
+    let flip = "f=/usr/share/shop/release; printf X | dd of=$f bs=1 count=1 conv=notrunc status=none";
+    let _ = shop.on("h2", flip).ends(0);
+    let bad = shop.debark("alice", &["verify", "prod"]).ends(2).says("/usr/share/shop/release");
+    assert_eq!(bad.out.matches("FAILED").count(), 1, "{}", bad.out);
+    let _ = shop.debark("alice", &["verify", "h3"]).ends(0);
+    let _ = shop.on("h2", "sed -i '1s/^X/v/' /usr/share/shop/release").ends(0);
+    let _ = shop.debark("alice", &["verify", "h2"]).ends(0);
+
+    let package =
+        walk(&shop.store()).into_iter().find(|path| path.ends_with("shop_1.1.0_all.deb")).expect("a .deb");
+    let bytes = fs::read(&package).unwrap();
+    let mut changed = bytes.clone();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    fs::write(&package, &changed).unwrap();
+    let _ = shop.debark("alice", &["verify", "shop@1.1.0"]).ends(2).says("FAILED");
+    fs::write(&package, &bytes).unwrap();
+    let _ = shop.debark("alice", &["verify", "shop@1.1.0"]).ends(0);
+}
+
+fn walk(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+    }
+    found
 }
 
 /// Every step is there, signed by who made it, and git agrees.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use debark_artifact::Keyring;
 use debark_artifact::provenance::Envelope;
 use debark_order::{Digest, PackageName, PackageVersion};
-use debark_project::Environment;
+use debark_project::{Environment, TestGate};
 use debark_repository::{Entry, Store};
 
 use super::context::Problem;
@@ -25,7 +25,8 @@ pub struct Found {
     pub size: u64,
     /// The git commit.
     pub commit: Option<String>,
-    /// What its provenance says of tests: whether there were any and all passed; `None` if it says nothing.
+    /// What its provenance says of tests: whether all passed, or those that the environment names;
+    /// `None` if it says nothing.
     pub tests_passed: Option<bool>,
 }
 
@@ -75,9 +76,14 @@ pub fn find(
         digest: entry.digest,
         size: entry.size,
         commit: provenance.as_ref().map(|provenance| provenance.commit.clone()).or(entry.commit),
-        tests_passed: provenance
-            .filter(|provenance| !provenance.tests.is_empty())
-            .map(|provenance| provenance.tests.iter().all(|test| test.passed)),
+        tests_passed: provenance.filter(|provenance| !provenance.tests.is_empty()).map(|provenance| {
+            let passed =
+                |name: &String| provenance.tests.iter().any(|test| test.name == *name && test.passed);
+            match &environment.gates.tests {
+                TestGate::Named(names) => names.iter().all(passed),
+                TestGate::None | TestGate::All => provenance.tests.iter().all(|test| test.passed),
+            }
+        }),
     })
 }
 

@@ -127,7 +127,7 @@ pub fn check(
     proved(rules, proposal, source, seconds, &mut refusals);
     if rules.tests && proposal.tests_passed != Some(true) {
         let what = match proposal.tests_passed {
-            Some(_) => "its provenance says that tests failed",
+            Some(_) => "its provenance says that tests failed or were not run",
             None => "its provenance says nothing of tests",
         };
         refusals.push(Refusal {

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod outcome;
+mod publisher;
 mod releases;
 mod run;
 mod shop;
@@ -19,6 +20,7 @@ use std::process::Command;
 use debark_lab::{Host, Lab, Options};
 
 pub use outcome::{Outcome, Which};
+pub use publisher::{Publisher, sha256};
 pub use releases::{Ended, Releases};
 pub use run::{Run, TaskEvent};
 pub use shop::Shop;

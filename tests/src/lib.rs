@@ -11,6 +11,7 @@ mod outcome;
 mod publisher;
 mod releases;
 mod run;
+mod s3;
 mod shop;
 mod snapshot;
 
@@ -23,6 +24,7 @@ pub use outcome::{Outcome, Which};
 pub use publisher::{Publisher, sha256};
 pub use releases::{Ended, Releases};
 pub use run::{Run, TaskEvent};
+pub use s3::S3Server;
 pub use shop::Shop;
 pub use snapshot::{Difference, Entry, Snapshot};
 

@@ -1,15 +1,17 @@
-//! A project that only publishes: a directory as its store, a build key, and packages without dependencies.
+//! A project that only publishes: a directory or a bucket as its store, a build key, and packages without dependencies.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::{Ended, debark_program};
+use crate::{Ended, S3Server, debark_program};
 
 /// A project with a store, and packages that are signed and not yet published.
 pub struct Publisher {
     scratch: tempfile::TempDir,
+    store: PathBuf,
+    env: Vec<(&'static str, String)>,
 }
 
 const PROJECT: &str = "packages:
@@ -20,7 +22,7 @@ const PROJECT: &str = "packages:
       architecture: all
       files:
         - {src: debark.yml, dst: /usr/share/shop/release}
-store: store
+store: STORE
 ledger:
   path: ledger.git
 trust:
@@ -40,11 +42,37 @@ impl Default for Publisher {
 }
 
 impl Publisher {
-    /// Without packages, and with a build key.
+    /// Without packages, and with a build key; the store is the directory `store` of the project.
     pub fn new() -> Self {
-        let project = Self { scratch: tempfile::tempdir().unwrap() };
+        let scratch = tempfile::tempdir().unwrap();
+        let store = scratch.path().join("store");
+        Self::with_store(scratch, store, "store", Vec::new())
+    }
+
+    /// The same, with its store in a bucket.
+    pub fn in_bucket(server: &S3Server) -> Self {
+        let env = vec![
+            ("AWS_ENDPOINT_URL", server.endpoint()),
+            ("AWS_ALLOW_HTTP", "true".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test-secret".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("NO_PROXY", "127.0.0.1".to_owned()),
+            ("no_proxy", "127.0.0.1".to_owned()),
+        ];
+        let store = server.bucket().join("debian");
+        Self::with_store(tempfile::tempdir().unwrap(), store, "s3://packages/debian", env)
+    }
+
+    fn with_store(
+        scratch: tempfile::TempDir,
+        store: PathBuf,
+        location: &str,
+        env: Vec<(&'static str, String)>,
+    ) -> Self {
+        let project = Self { scratch, store, env };
         fs::create_dir(project.dir().join("build-keys")).unwrap();
-        fs::write(project.dir().join("debark.yml"), PROJECT).unwrap();
+        fs::write(project.dir().join("debark.yml"), PROJECT.replace("STORE", location)).unwrap();
         fs::write(project.dir().join("staging.ini"), "").unwrap();
         fs::write(project.dir().join("signers"), "").unwrap();
         let key = project.dir().join("build.asc");
@@ -54,7 +82,12 @@ impl Publisher {
         project
     }
 
-    /// The project's directory; `store` in it is the store.
+    /// Where the objects of the store are, in files.
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// The project's directory.
     pub fn dir(&self) -> &Path {
         self.scratch.path()
     }
@@ -64,6 +97,7 @@ impl Publisher {
         let mut command = Command::new(debark_program());
         command.args(args).current_dir(self.dir()).env("HOME", self.dir()).env("LC_ALL", "C.UTF-8");
         command.env("DEBARK_BUILD_KEY", self.dir().join("build.asc")).stdin(Stdio::null());
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 

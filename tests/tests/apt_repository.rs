@@ -173,7 +173,7 @@ fn apt_installs_and_refuses(suite: Suite) {
     let host = lab.host("h1").unwrap();
     let client = Client { host: &host };
     let project = Publisher::new();
-    let store = project.dir().join("store");
+    let store = project.store().to_owned();
     publish(&project, "1.4.1");
     let older = copy(&store, "older");
     publish(&project, "1.4.2");

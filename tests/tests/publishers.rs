@@ -9,20 +9,29 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use debark_e2e::{Ended, Publisher as Project, sha256};
+use debark_e2e::{Ended, Publisher as Project, S3Server, sha256};
 
 /// Every listed version is in the pool with its digest.
 fn assert_whole(project: &Project, releases: &BTreeMap<String, String>) {
     for (version, digest) in releases {
         let hex = digest.strip_prefix("sha256:").unwrap();
-        let file = project.dir().join(format!("store/pool/main/s/shop/{hex}/shop_{version}_all.deb"));
+        let file = project.store().join(format!("pool/main/s/shop/{hex}/shop_{version}_all.deb"));
         assert_eq!(&sha256(&file), digest, "{}", file.display());
     }
 }
 
 #[test]
-fn publishers_at_once_lose_nothing_though_some_are_killed() {
-    let project = Project::new();
+fn publishers_at_once_to_a_directory_lose_nothing_though_some_are_killed() {
+    publishers_at_once_lose_nothing(&Project::new());
+}
+
+#[test]
+fn publishers_at_once_to_a_bucket_lose_nothing_though_some_are_killed() {
+    let server = S3Server::start();
+    publishers_at_once_lose_nothing(&Project::in_bucket(&server));
+}
+
+fn publishers_at_once_lose_nothing(project: &Project) {
     let packages: BTreeMap<String, PathBuf> = (0..18)
         .map(|n| format!("1.{n}"))
         .map(|version| (version.clone(), project.package(&version)))
@@ -47,7 +56,7 @@ fn publishers_at_once_lose_nothing_though_some_are_killed() {
     for version in &published {
         assert!(releases.contains_key(version), "{version} was published and is not there: {releases:?}");
     }
-    assert_whole(&project, &releases);
+    assert_whole(project, &releases);
 
     // Nobody has to clean up after the dead.
     for file in packages.values() {
@@ -57,10 +66,10 @@ fn publishers_at_once_lose_nothing_though_some_are_killed() {
     let digests: BTreeMap<String, String> =
         packages.iter().map(|(version, file)| (version.clone(), sha256(file))).collect();
     assert_eq!(releases, digests);
-    assert_whole(&project, &releases);
+    assert_whole(project, &releases);
 
     // The plain names, which are written last, are those of the latest root.
-    let dists = project.dir().join("store/dists/stable");
+    let dists = project.store().join("dists/stable");
     let root = fs::read_to_string(dists.join("InRelease")).unwrap();
     let latest = sha256(&dists.join("main/binary-all/Packages.gz"));
     assert!(root.contains(latest.strip_prefix("sha256:").unwrap()), "{latest} in\n{root}");

@@ -1,8 +1,10 @@
 //! `s3-server DIRECTORY`: serves the buckets in a directory over S3 on a free port of the loopback, prints the port, and ends
 //! with its standard input. Requests are checked against the access key `test` with the secret `test-secret`.
 //!
-//! s3s-fs looks at a condition and then writes, with time in between; real S3 does both at once. So conditional writes go one
-//! after the other here.
+//! s3s-fs looks at a condition and then writes, and keeps an object's tag beside it, with time in between; real S3 does all at
+//! once, whether the client lives to hear of it or not. So here a write excludes all else, and goes on when its client is gone.
+
+use std::sync::Arc;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -13,8 +15,8 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 use s3s_fs::FileSystem;
 
 struct Server {
-    files: FileSystem,
-    writes: tokio::sync::Mutex<()>,
+    files: Arc<FileSystem>,
+    objects: Arc<tokio::sync::RwLock<()>>,
 }
 
 macro_rules! passed_on {
@@ -22,12 +24,17 @@ macro_rules! passed_on {
         #[async_trait::async_trait]
         impl S3 for Server {
             $(async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                let _nobody_writes = self.objects.read().await;
                 self.files.$name(request).await
             })*
 
             async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-                let _one_at_a_time = self.writes.lock().await;
-                self.files.put_object(request).await
+                let (files, objects) = (self.files.clone(), self.objects.clone());
+                let write = tokio::spawn(async move {
+                    let _alone = objects.write().await;
+                    files.put_object(request).await
+                });
+                write.await.expect("a write does not panic")
             }
         }
     };
@@ -49,7 +56,8 @@ passed_on! {
 #[tokio::main]
 async fn main() {
     let root = std::env::args_os().nth(1).expect("usage: s3-server DIRECTORY");
-    let server = Server { files: FileSystem::new(root).expect("a directory"), writes: <_>::default() };
+    let server =
+        Server { files: Arc::new(FileSystem::new(root).expect("a directory")), objects: <_>::default() };
     let mut service = S3ServiceBuilder::new(server);
     service.set_auth(SimpleAuth::from_single("test", "test-secret"));
     let service = service.build();

@@ -13,6 +13,8 @@ use crate::modules::{self, ModulesArgs};
 use crate::release::{self, ReleaseCommand};
 use crate::run::{self, RunArgs};
 use crate::schema::{self, CompletionsArgs, ManArgs, SchemaArgs};
+use crate::ssh::{self, SshArgs};
+use crate::vpn::{self, ConnectArgs, VpnCommand};
 
 /// Provisions Debian hosts from Ansible's playbooks
 #[derive(clap::Parser)]
@@ -27,6 +29,12 @@ enum Command {
     Run(Box<RunArgs>),
     Exec(Box<ExecArgs>),
     Facts(Box<FactsArgs>),
+    Ssh(Box<SshArgs>),
+    /// The VPN that leads to hosts
+    #[command(subcommand)]
+    Vpn(VpnCommand),
+    #[command(hide = true)]
+    VpnConnect(ConnectArgs),
     /// Throwaway real Debian hosts on this machine
     #[command(subcommand)]
     Lab(LabCommand),
@@ -60,6 +68,9 @@ pub fn run() -> ExitCode {
         Command::Inventory(args) => inventory::run(args),
         Command::Exec(args) => exec::run(&args),
         Command::Facts(args) => facts::run(&args),
+        Command::Ssh(args) => ssh::run(&args),
+        Command::Vpn(command) => vpn::run(command),
+        Command::VpnConnect(args) => vpn::connect(&args),
         Command::Modules(args) => modules::run(&args),
         Command::Release(command) => release::run(&command),
         Command::Schema(args) => schema::schema(&args),

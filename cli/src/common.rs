@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use debark_connect::Vpn;
 use debark_controller::SiteOptions;
 use debark_playbook::inventory::{Inventory, Limit, Options};
 use debark_playbook::vars::config::{self, Settings};
@@ -170,6 +171,7 @@ impl Common {
             ssh_args: or(&self.ssh_common_args, &settings.ssh_args),
             timeout: self.timeout.or(settings.timeout).unwrap_or(TIMEOUT),
             managed: settings.managed.clone(),
+            vpn: Vpn::None,
             extra_vars,
         })
     }

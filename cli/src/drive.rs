@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use debark_connect::Agents;
+use debark_connect::{Agents, Problem};
 use debark_controller::{Engine, Monitor, Outcome, Settings, Site, Ssh};
 
 use crate::common::Common;
 use crate::signals::Signals;
-use crate::{exit, render};
+use crate::{exit, render, vpn};
 
 /// Runs a site to its end, and draws it as for `debark run`.
 pub fn go(site: Site, common: &Common, signals: &Signals) -> ExitCode {
@@ -32,8 +32,12 @@ pub fn drive(site: Site, mut monitor: Box<dyn Monitor>, signals: &Signals) -> Ex
     let site = Arc::new(site);
     let reach = site.clone();
     let talkative = site.options().run.verbosity >= render::TALKATIVE;
-    let target = move |host: &str| {
-        let target = reach.target(host)?;
+    let ways = vpn::ways(site.vault());
+    let target = move |host: &str| -> Result<_, Problem> {
+        let mut target = reach.target(host)?;
+        let prepared = ways.prepare(&mut target);
+        ways.warnings().iter().for_each(|text| anstream::eprintln!("warning: {text}"));
+        prepared?;
         if talkative && !target.local {
             anstream::eprintln!("{host}: {}", target.ssh().argv.join(" "));
         }

@@ -14,6 +14,8 @@ mod render;
 mod run;
 mod schema;
 mod signals;
+mod ssh;
+mod vpn;
 
 fn main() -> std::process::ExitCode {
     commands::run()

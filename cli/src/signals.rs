@@ -55,6 +55,9 @@ fn arrived(state: &Mutex<State>) {
     let state = state.lock().unwrap_or_else(PoisonError::into_inner);
     match &state.run {
         Some(run) if state.count < PATIENCE => run.interrupt(),
-        _ => process::exit(exit::INTERRUPTED.into()),
+        _ => {
+            debark_tunnel::clean_up();
+            process::exit(exit::INTERRUPTED.into())
+        }
     }
 }

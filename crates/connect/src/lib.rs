@@ -13,9 +13,13 @@ mod package;
 mod problem;
 mod session;
 mod target;
+mod through;
+mod ways;
 
 pub use agents::{Agent, Agents};
 pub use bootstrap::command as bootstrap_command;
-pub use problem::{Problem, ProblemKind, SshTalk};
+pub use debark_tunnel::Vpn;
+pub use problem::{Problem, ProblemKind, SshTalk, VPN_FAILURE};
 pub use session::{Incoming, Session, frame};
 pub use target::{SshCommand, Target};
+pub use ways::{CONNECT, VaultOpener, Ways};

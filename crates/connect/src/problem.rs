@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use debark_tunnel::{Failure, Stage};
+
 use crate::target::Target;
 
 /// What kind of trouble it is.
@@ -25,6 +27,20 @@ pub enum ProblemKind {
     Agent,
     /// The far side says something that debark does not say.
     Garbage,
+    /// The VPN's gateway has no address.
+    VpnEndpoint,
+    /// The VPN's gateway does not answer, or takes none of our keys.
+    VpnHandshake,
+    /// The VPN does not lead to the host's address.
+    VpnRoute,
+    /// Inside the VPN the host's name has no address.
+    VpnName,
+    /// The VPN's name servers do not answer.
+    VpnDns,
+    /// The VPN's configuration cannot be read, opened or understood.
+    VpnConfig,
+    /// The VPN's tunnel is not there.
+    Vpn,
     /// ssh or the agent cannot be started here.
     Local,
 }
@@ -61,6 +77,34 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+impl From<String> for Problem {
+    /// A problem of this machine.
+    fn from(message: String) -> Self {
+        Self::new(ProblemKind::Local, message)
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        let kind = match failure.stage {
+            Stage::Endpoint => ProblemKind::VpnEndpoint,
+            Stage::Handshake => ProblemKind::VpnHandshake,
+            Stage::Route => ProblemKind::VpnRoute,
+            Stage::Name => ProblemKind::VpnName,
+            Stage::Dns => ProblemKind::VpnDns,
+            Stage::Config => ProblemKind::VpnConfig,
+            Stage::Refused => ProblemKind::Refused,
+            Stage::TimedOut => ProblemKind::TimedOut,
+            Stage::Local => ProblemKind::Vpn,
+        };
+        let problem = Self::new(kind, failure.message);
+        if failure.hint.is_empty() { problem } else { problem.hint(failure.hint) }
+    }
+}
+
+/// Begins the line by which a ProxyCommand of debark says why there is no connection; a [`Failure`] follows.
+pub const VPN_FAILURE: &str = "debark-vpn: ";
 
 /// What ssh wrote to standard error, told apart: its debug lines carry facts, the others are for people.
 #[derive(Debug, Clone, Default)]
@@ -104,7 +148,7 @@ impl SshTalk {
         if self.lines.len() == LINES {
             self.lines.remove(0);
         }
-        self.lines.push(line.chars().take(500).collect());
+        self.lines.push(line.chars().take(1000).collect());
     }
 
     /// The last words that are not debug lines.
@@ -119,6 +163,11 @@ impl SshTalk {
     /// What it means that ssh ended with `status` before the agent spoke.
     pub fn explain(&self, target: &Target, status: Option<i32>) -> Problem {
         let address = target.address();
+        // Its own words come before what ssh makes of them.
+        let vpn = self.find(VPN_FAILURE).and_then(|line| line.split_once(VPN_FAILURE));
+        if let Some(failure) = vpn.and_then(|(_, line)| Failure::of_line(line)) {
+            return failure.into();
+        }
         if self.find("REMOTE HOST IDENTIFICATION HAS CHANGED").is_some()
             || self.find("has changed and you have requested strict checking").is_some()
         {

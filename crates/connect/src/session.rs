@@ -66,6 +66,10 @@ impl Session {
         let mut command = if target.local {
             local_command(agents, cache)?
         } else {
+            if target.vpn != debark_tunnel::Vpn::None && target.way.is_none() {
+                let message = format!("{} is behind a VPN, and no way through it was opened", target.name);
+                return Err(Problem::new(ProblemKind::Vpn, message));
+            }
             let sent = first.iter().map(|part| part.len()).sum();
             let ssh = target.ssh();
             ssh.warnings.into_iter().for_each(|text| tell(Incoming::Warning(text)));

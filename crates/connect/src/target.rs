@@ -1,5 +1,9 @@
 //! Where a host is and how to get there, and the ssh command line that does it.
 
+use debark_tunnel::Vpn;
+
+use crate::through;
+
 /// How to reach a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Target {
@@ -21,11 +25,17 @@ pub struct Target {
     pub program: Option<String>,
     /// Seconds for connecting, key exchange included.
     pub timeout: u32,
+    /// The VPN that alone may lead there.
+    pub vpn: Vpn,
+    /// The words of the ProxyCommand that leads through it, as [`Ways::prepare`](crate::Ways::prepare) finds them.
+    pub way: Option<Vec<String>>,
+    /// Jump hosts of ssh_config, the first one first; those of `args` come before them.
+    pub jumps: Vec<String>,
 }
 
 /// Fixed for every connection. OpenSSH takes the first value it is given for an option, so whatever the inventory
 /// or ssh_config says, none of these can be loosened (ssh_config(5), "the first obtained value will be used").
-const FIXED: &[&str] = &[
+pub(crate) const FIXED: &[&str] = &[
     "BatchMode=yes",
     "PreferredAuthentications=publickey",
     "PubkeyAuthentication=yes",
@@ -123,12 +133,39 @@ impl Target {
             option(format!("IdentityFile=\"{}\"", key.replace('"', "")));
             option("IdentitiesOnly=yes".into());
         }
-        let (kept, warnings) = self.filtered();
+        let (kept, mut warnings) = self.filtered();
+        let kept = if self.vpn == Vpn::None {
+            kept
+        } else {
+            // Ahead of the user's, who cannot lead around it.
+            let through = through::options(self, kept);
+            through.options.into_iter().for_each(|text| argv.extend(["-o".to_owned(), text]));
+            warnings.extend(through.warnings);
+            through.rest
+        };
         argv.extend(kept);
         // Behind the user's, who may be more or less patient: the first that is given counts.
         argv.extend(ALIVE.iter().flat_map(|text| ["-o".to_owned(), (*text).to_owned()]));
         argv.extend(["--".into(), self.host.clone()]);
         SshCommand { argv, warnings }
+    }
+
+    /// The same for a person at a terminal.
+    pub fn interactive(&self) -> SshCommand {
+        let SshCommand { argv, warnings } = self.ssh();
+        let mut kept: Vec<String> = Vec::new();
+        for word in argv {
+            let unattended = word == "-T"
+                || ["BatchMode=", "LogLevel=DEBUG1", "RequestTTY=", "RemoteCommand="]
+                    .iter()
+                    .any(|own| word.starts_with(own));
+            if !unattended {
+                kept.push(word);
+            } else if kept.last().is_some_and(|last| last == "-o") {
+                kept.pop();
+            }
+        }
+        SshCommand { argv: kept, warnings }
     }
 
     fn filtered(&self) -> (Vec<String>, Vec<String>) {

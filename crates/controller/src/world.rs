@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use debark_connect::{Agents, Incoming, Problem, ProblemKind, Session, Target};
+use debark_connect::{Agents, Incoming, Problem, Session, Target};
 use debark_value::Map;
 use debark_value::secrets::Secrets;
 use debark_wire::{Answer, HostPlay, Request};
@@ -183,14 +183,14 @@ pub struct Ssh<F> {
     pub target: F,
 }
 
-impl<F: Fn(&str) -> Result<Target, String>> Connector for Ssh<F> {
+impl<E: Into<Problem>, F: Fn(&str) -> Result<Target, E>> Connector for Ssh<F> {
     fn open(
         &self,
         host: &str,
         first: Vec<Arc<[u8]>>,
         tell: Box<dyn Fn(Incoming) + Send>,
     ) -> Result<Box<dyn Channel>, Problem> {
-        let target = (self.target)(host).map_err(|message| Problem::new(ProblemKind::Local, message))?;
+        let target = (self.target)(host).map_err(Into::into)?;
         Ok(Box::new(Session::open(&target, &self.agents, &self.cache, first, tell)?))
     }
 

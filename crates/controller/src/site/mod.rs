@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use debark_connect::Target;
+use debark_connect::{Target, Vpn};
 use debark_expr::{Engine, LayerKind, Scope};
 use debark_playbook::inventory::{Inventory, Limit};
 use debark_playbook::vars::connection::{Connection, Kind};
@@ -63,6 +63,8 @@ pub struct SiteOptions {
     pub timeout: u32,
     /// `ansible_managed` of `ansible.cfg`, as a template.
     pub managed: Option<String>,
+    /// The VPN that leads to hosts which declare none.
+    pub vpn: Vpn,
     /// Variables of `-e`.
     pub extra_vars: Map,
 }
@@ -179,6 +181,11 @@ impl Site {
         }
         *known = (counts, Arc::new(secrets));
         known.1.clone()
+    }
+
+    /// The passwords of its vaults.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
     }
 
     /// What the command line says.
@@ -305,6 +312,14 @@ impl Site {
         let mut args = words(connection.ssh_common_args)?;
         args.extend(words(connection.ssh_extra_args)?);
         args.extend(words(self.options.ssh_args.clone())?);
+        let vpn = match &connection.vpn {
+            None => self.options.vpn.clone(),
+            Some(value) => {
+                let base = vars.get("inventory_dir").and_then(Value::as_str).unwrap_or(".");
+                Vpn::parse(value, Path::new(base))
+                    .map_err(|why| format!("`debark_vpn` of host {host} {why}"))?
+            }
+        };
         Ok(Target {
             name: host.to_owned(),
             local,
@@ -318,6 +333,9 @@ impl Site {
             args,
             program: None,
             timeout: self.options.timeout,
+            vpn,
+            way: None,
+            jumps: Vec::new(),
         })
     }
 }

@@ -13,7 +13,7 @@ pub enum Kind {
 }
 
 /// The connection settings of a host. `None`: not set, so that the command line or ssh's own configuration decides.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Connection {
     /// `ansible_host`, or else the host's name.
     pub host: String,
@@ -37,6 +37,8 @@ pub struct Connection {
     pub become_method: Option<String>,
     /// `ansible_become_flags`.
     pub become_flags: Option<String>,
+    /// `debark_vpn`, as it stands.
+    pub vpn: Option<Value>,
     /// `ansible_become_password`. Secret.
     pub become_password: Option<String>,
 }
@@ -107,6 +109,7 @@ impl Connection {
             ssh_common_args: text(&["ansible_ssh_common_args"])?,
             ssh_extra_args: text(&["ansible_ssh_extra_args"])?,
             kind,
+            vpn: get(&["debark_vpn"])?.map(|(_, value)| value),
             become_,
             become_user: text(&["ansible_become_user"])?,
             become_method: text(&["ansible_become_method"])?,

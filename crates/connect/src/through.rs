@@ -1,0 +1,203 @@
+//! ssh's options for a host behind a VPN: a ProxyCommand of debark's own is the only way out.
+//!
+//! With jump hosts it is the first of them that is reached through the VPN. OpenSSH's ProxyJump starts ssh processes that
+//! know nothing of the VPN, so the chain is spelled out as ProxyCommands here.
+
+use crate::target::{FIXED, Target};
+
+/// What becomes of the user's arguments.
+pub(crate) struct Through {
+    /// For `-o`.
+    pub options: Vec<String>,
+    /// What is left of the arguments.
+    pub rest: Vec<String>,
+    /// Sentences about what has no effect.
+    pub warnings: Vec<String>,
+}
+
+/// The options that lead a target through its VPN; `args` are the user's, filtered.
+pub(crate) fn options(target: &Target, args: Vec<String>) -> Through {
+    let (mut rest, mut warnings, mut jumps) = (Vec::new(), Vec::new(), None);
+    let mut words = args.into_iter();
+    while let Some(word) = words.next() {
+        let flag = word.chars().nth(1);
+        let attached: String = word.chars().skip(2).collect();
+        let valued = flag.is_some_and(|flag| "BbcDEeFIiJLlmOopQRSWw".contains(flag));
+        let value = if valued && attached.is_empty() { words.next() } else { None };
+        let text = value.clone().unwrap_or(attached);
+        let option = match flag {
+            Some('J') => Some(("proxyjump".to_owned(), text.clone())),
+            Some('o') => text
+                .split_once(['=', ' '])
+                .map(|(name, value)| (name.trim().to_lowercase(), value.trim().trim_matches('"').to_owned())),
+            _ => None,
+        };
+        match option {
+            Some((name, value)) if name == "proxyjump" => {
+                jumps.get_or_insert_with(|| hops(&value));
+            }
+            Some((name, _))
+                if matches!(name.as_str(), "proxycommand" | "proxyusefdpass" | "canonicalizehostname") =>
+            {
+                warnings.push(format!(
+                    "{}: the ssh option `{text}` has no effect: the host is behind a VPN; -J names a jump host",
+                    target.name
+                ));
+            }
+            _ => {
+                rest.push(word);
+                rest.extend(value);
+            }
+        }
+    }
+    let jumps = jumps.unwrap_or_else(|| target.jumps.clone());
+    let mut command = first(target, !jumps.is_empty());
+    for (number, hop) in jumps.iter().enumerate() {
+        command = jump(target, &rest, hop, &command, number == 0);
+    }
+    let options = vec![
+        format!("ProxyCommand={command}"),
+        format!("ProxyUseFdpass={}", if jumps.is_empty() { "yes" } else { "no" }),
+        // It would ask this machine's resolver for the name.
+        "CanonicalizeHostname=no".to_owned(),
+    ];
+    Through { options, rest, warnings }
+}
+
+/// The hosts of a ProxyJump, the first one first; `none` has none.
+pub(crate) fn hops(text: &str) -> Vec<String> {
+    let hops = text.split(',').map(str::trim).filter(|hop| !hop.is_empty() && *hop != "none");
+    hops.map(ToOwned::to_owned).collect()
+}
+
+/// The command that goes through the VPN; without a way there it is one that fails.
+fn first(target: &Target, jumps: bool) -> String {
+    let Some(way) = &target.way else { return "exec false".into() };
+    let words: Vec<String> = way.iter().map(|word| quote(&word.replace('%', "%%"))).collect();
+    // The ssh in front of a jump host has its own clock, and the words of this one are the better ones.
+    let seconds = u64::from(target.timeout.max(1));
+    let millis = if jumps { seconds * 800 } else { seconds * 1000 };
+    format!("{} %h %p {millis}", words.join(" "))
+}
+
+/// The command that goes on from a jump host.
+fn jump(target: &Target, args: &[String], hop: &str, inner: &str, direct: bool) -> String {
+    let program = target.program.clone().unwrap_or_else(|| "ssh".into());
+    let mut words = vec![program];
+    let mut option = |text: String| words.extend(["-o".to_owned(), text]);
+    FIXED.iter().filter(|text| !text.starts_with("LogLevel=")).for_each(|text| option((*text).into()));
+    option("LogLevel=ERROR".into());
+    option(format!("ConnectTimeout={}", target.timeout.max(1)));
+    option(format!("ProxyCommand={inner}"));
+    option(format!("ProxyUseFdpass={}", if direct { "yes" } else { "no" }));
+    option("CanonicalizeHostname=no".into());
+    if let Some(key) = &target.key {
+        option(format!("IdentityFile=\"{}\"", key.replace('"', "")));
+    }
+    words.extend(args.iter().cloned());
+    let (user, place) =
+        hop.trim_start_matches("ssh://").rsplit_once('@').map_or((None, hop), |(u, p)| (Some(u), p));
+    let (host, port) = place_of(place.trim_start_matches("ssh://"));
+    words.extend(user.into_iter().flat_map(|user| ["-l".to_owned(), user.to_owned()]));
+    words.extend(port.into_iter().flat_map(|port| ["-p".to_owned(), port]));
+    let quoted: Vec<String> = words.iter().map(|word| quote(&word.replace('%', "%%"))).collect();
+    format!("{} -W '[%h]:%p' -- {}", quoted.join(" "), quote(&host.replace('%', "%%")))
+}
+
+/// Host and port of `HOST`, `HOST:PORT`, `[ADDRESS]:PORT` or an IPv6 address.
+fn place_of(text: &str) -> (String, Option<String>) {
+    if let Some((host, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (host.to_owned(), port.strip_prefix(':').map(ToOwned::to_owned));
+    }
+    match text.split_once(':') {
+        Some((host, port)) if !port.contains(':') => (host.to_owned(), Some(port.to_owned())),
+        _ => (text.to_owned(), None),
+    }
+}
+
+/// A word of a shell.
+fn quote(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-=:,@%+".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use debark_tunnel::Vpn;
+
+    fn target(args: &[&str]) -> Target {
+        Target {
+            name: "web1".into(),
+            host: "10.0.0.5".into(),
+            timeout: 10,
+            vpn: Vpn::Interface("wg0".into()),
+            way: Some(vec!["/opt/a b/debark".into(), "vpn-connect".into(), "/tmp/x%/s".into()]),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            ..Target::default()
+        }
+    }
+
+    /// What OpenSSH itself makes of the command line.
+    fn effective(target: &Target) -> Vec<String> {
+        let mut argv = target.ssh().argv;
+        argv.insert(1, "-G".into());
+        let output = std::process::Command::new(&argv[0]).args(&argv[1..]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().lines().map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn nothing_leads_around_the_vpn() {
+        let target = target(&["-o", "ProxyCommand=nc %h %p", "-oCanonicalizeHostname=yes", "-o", "User=joe"]);
+        let command = target.ssh();
+        assert_eq!(command.warnings.len(), 2, "{:?}", command.warnings);
+        let lines = effective(&target);
+        assert!(
+            lines.contains(&"proxycommand '/opt/a b/debark' vpn-connect /tmp/x%%/s %h %p 10000".to_owned()),
+            "{lines:?}"
+        );
+        assert!(
+            lines.contains(&"canonicalizehostname false".to_owned())
+                && lines.contains(&"user joe".to_owned())
+        );
+        assert!(lines.contains(&"proxyusefdpass yes".to_owned()));
+    }
+
+    #[test]
+    fn without_a_way_there_is_none() {
+        let target = Target { way: None, ..target(&[]) };
+        assert!(effective(&target).contains(&"proxycommand exec false".to_owned()));
+    }
+
+    #[test]
+    fn the_first_jump_host_goes_through_the_vpn() {
+        let target = Target {
+            key: Some("/k".into()),
+            ..target(&["-J", "joe@b1:2222,b2", "-o", "UserKnownHostsFile=/x"])
+        };
+        let lines = effective(&target);
+        let command = lines.iter().find_map(|line| line.strip_prefix("proxycommand ")).unwrap();
+        assert!(command.ends_with("-W '[%h]:%p' -- b2"), "{command}");
+        assert!(!lines.iter().any(|line| line.starts_with("proxyjump")));
+        // One level of the shell and of percent signs down is the command for b1.
+        let script = format!("for word in {}; do printf '%s\\n' \"$word\"; done", command.replace("%%", "%"));
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let words = String::from_utf8(output.stdout).unwrap();
+        let inner = words.lines().find_map(|line| line.strip_prefix("ProxyCommand=")).unwrap();
+        assert!(inner.ends_with("-l joe -p 2222 -W '[%h]:%p' -- b1"), "{inner}");
+        assert!(inner.contains("vpn-connect /tmp/x%%%%/s %%h %%p 8000"), "{inner}");
+        assert!(inner.contains("UserKnownHostsFile=/x") && inner.contains("StrictHostKeyChecking=yes"));
+    }
+
+    #[test]
+    fn places_of_jump_hosts() {
+        assert_eq!(place_of("b:22"), ("b".into(), Some("22".into())));
+        assert_eq!(place_of("[::1]:22"), ("::1".into(), Some("22".into())));
+        assert_eq!(place_of("fd00::1"), ("fd00::1".into(), None));
+        assert_eq!(hops("none"), Vec::<String>::new());
+    }
+}

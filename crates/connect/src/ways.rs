@@ -1,0 +1,116 @@
+//! The ways through VPNs: one tunnel per configuration and run.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use debark_tunnel::{Config, Failure, Served, Stage, Vpn};
+use zeroize::Zeroizing;
+
+use crate::problem::Problem;
+use crate::target::Target;
+use crate::through::hops;
+
+/// The hidden command of debark that a ProxyCommand runs.
+pub const CONNECT: &str = "vpn-connect";
+
+/// Opens ansible-vault text: gets it and its file's name; a sentence and a hint if it cannot.
+pub type VaultOpener =
+    Box<dyn Fn(&[u8], &str) -> Result<Zeroizing<Vec<u8>>, (String, Option<String>)> + Send + Sync>;
+
+/// All tunnels of a run; they end when it is dropped.
+pub struct Ways {
+    program: PathBuf,
+    vault: VaultOpener,
+    tunnels: Mutex<HashMap<Vpn, Result<Arc<Served>, Failure>>>,
+    /// Sentences about configurations.
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Ways {
+    /// `program` is debark itself, for ProxyCommands.
+    pub fn new(program: PathBuf, vault: VaultOpener) -> Self {
+        Self { program, vault, tunnels: Mutex::default(), warnings: Mutex::default() }
+    }
+
+    /// The tunnel of a VPN, opened the first time; nothing for one that is no embedded tunnel.
+    ///
+    /// # Errors
+    /// Its configuration is wrong, or the system has no room for it; the same each time.
+    pub fn tunnel(&self, vpn: &Vpn) -> Result<Option<Arc<Served>>, Failure> {
+        let Vpn::Wireguard { config, identity } = vpn else { return Ok(None) };
+        let mut tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
+        let tunnel = tunnels.entry(vpn.clone()).or_insert_with(|| self.open(config, identity.as_deref()));
+        tunnel.clone().map(Some)
+    }
+
+    fn open(&self, path: &Path, identity: Option<&Path>) -> Result<Arc<Served>, Failure> {
+        let mut config = Config::load(path, identity, &*self.vault)?;
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).append(&mut config.warnings);
+        let served = Served::open(config).map_err(|error| {
+            Failure::new(
+                Stage::Local,
+                format!("the tunnel of {} cannot be opened: {error}", path.display()),
+                "",
+            )
+        })?;
+        Ok(Arc::new(served))
+    }
+
+    /// Sentences about configurations that were read since the last time.
+    pub fn warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Finds the way to a host that is behind a VPN; opens its tunnel if that is not open yet.
+    ///
+    /// # Errors
+    /// There is no way: nothing is sent to the host then.
+    pub fn prepare(&self, target: &mut Target) -> Result<(), Problem> {
+        if target.local || target.vpn == Vpn::None {
+            return Ok(());
+        }
+        let program = self.program.to_string_lossy().into_owned();
+        let words = match (&target.vpn, self.tunnel(&target.vpn)?) {
+            (Vpn::Interface(name), _) => vec![program, CONNECT.into(), "--interface".into(), name.clone()],
+            (_, Some(tunnel)) => {
+                let socket = tunnel.socket().to_string_lossy().into_owned();
+                vec![program, CONNECT.into(), "--socket".into(), socket]
+            }
+            (_, None) => return Ok(()),
+        };
+        target.way = Some(words);
+        if says_of_jumps() {
+            target.jumps = configured_jumps(target);
+        }
+        Ok(())
+    }
+}
+
+/// Whether an ssh_config may hold jump hosts: only then is ssh asked, as that takes a process per host.
+fn says_of_jumps() -> bool {
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".ssh/config"));
+    let system = PathBuf::from("/etc/ssh/ssh_config");
+    let parts = std::fs::read_dir("/etc/ssh/ssh_config.d").into_iter().flatten().flatten();
+    let files = home.into_iter().chain([system]).chain(parts.map(|entry| entry.path()));
+    files.filter_map(|path| std::fs::read_to_string(path).ok()).any(|text| {
+        let text = text.to_lowercase();
+        let words = |line: &str| line.trim_start().to_owned();
+        text.lines().map(words).any(|line| {
+            let included = line.starts_with("include") && !line.contains("/etc/ssh/ssh_config.d/*.conf");
+            line.starts_with("proxyjump") || included
+        })
+    })
+}
+
+/// The jump hosts that ssh_config names for a host, as ssh itself tells.
+fn configured_jumps(target: &Target) -> Vec<String> {
+    let plain = Target { vpn: Vpn::None, ..target.clone() };
+    let mut argv = plain.ssh().argv.into_iter();
+    let mut command = Command::new(argv.next().unwrap_or_default());
+    let output = command.arg("-G").args(argv).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    // What is wrong with the configuration is told when the host is connected to.
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("proxyjump ")).map(hops).unwrap_or_default()
+}

@@ -32,6 +32,9 @@ pub enum LabCommand {
         /// New hosts run sshd without systemd: for many hosts, booted quickly
         #[arg(long)]
         bare: bool,
+        /// A WireGuard gateway stands between the controller and the hosts, so that only a VPN leads there
+        #[arg(long)]
+        gateway: bool,
         /// New hosts have these packages too (comma-separated, repeatable)
         #[arg(long, value_name = "PACKAGE", value_delimiter = ',')]
         with: Vec<String>,
@@ -135,12 +138,18 @@ fn say() -> Say {
 
 fn dispatch(command: LabCommand) -> Result<ExitCode> {
     match command {
-        LabCommand::Up { hosts, suite, lab, bare, mut with, python } => {
+        LabCommand::Up { hosts, suite, lab, bare, gateway, mut with, python } => {
             if python {
                 with.push("python3".to_owned());
             }
-            let options =
-                Options { suite, bare, packages: with, say: say(), ..Options::new(&lab.name, hosts) };
+            let options = Options {
+                suite,
+                bare,
+                gateway,
+                packages: with,
+                say: say(),
+                ..Options::new(&lab.name, hosts)
+            };
             Lab::up(options)?.keep();
         }
         LabCommand::List { json } => list(json)?,
@@ -158,9 +167,11 @@ fn dispatch(command: LabCommand) -> Result<ExitCode> {
             let mut words =
                 vec!["ssh".into(), "-F".into(), lab.ssh_config_path().into_os_string(), host.into()];
             words.extend(command);
-            return Err(replace(&lab, words));
+            return Err(replace(&lab.bridge_namespace(), words));
         }
-        LabCommand::Exec { lab, command } => return Err(replace(&Lab::open(&lab.name, None)?, command)),
+        LabCommand::Exec { lab, command } => {
+            return Err(replace(&Lab::open(&lab.name, None)?.controller_namespace(), command));
+        }
         LabCommand::Reset { lab, hosts } => Lab::open(&lab.name, None)?.reset(&hosts, &say())?,
         LabCommand::Delay { lab, host, round_trip } => {
             let lab = Lab::open(&lab.name, None)?;
@@ -214,10 +225,10 @@ fn down(name: &str, all: bool) -> Result<()> {
 
 /// Becomes the command inside the lab's namespace, so that its exit code and signals are its own. Returns only why
 /// it could not.
-fn replace(lab: &Lab, words: Vec<OsString>) -> Error {
+fn replace(namespace: &str, words: Vec<OsString>) -> Error {
     let mut words = words.into_iter();
     let program = words.next().unwrap_or_default();
-    if let Err(err) = debark_lab::enter_namespace(&lab.controller_namespace()) {
+    if let Err(err) = debark_lab::enter_namespace(namespace) {
         return err;
     }
     let source = std::process::Command::new(&program).args(words).exec();

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use debark_connect::{Target, Vpn, Ways};
-use debark_playbook::SourceMap;
 use debark_playbook::inventory::Limit;
+use debark_playbook::{Diagnostic, SourceMap};
 use debark_tunnel::{PeerStatus, dial_by};
 use serde_json::json;
 
@@ -43,7 +43,7 @@ pub struct CheckArgs {
 pub fn run(args: &CheckArgs) -> ExitCode {
     let signals = Signals::watch();
     let sources = Arc::new(SourceMap::default());
-    let prepared = (|| {
+    let prepared = (|| -> Result<_, Vec<Diagnostic>> {
         let opened = args.common.open(&sources)?;
         let limit = Limit::parse(args.common.limit.as_deref()).map_err(|error| vec![error])?;
         let selected = opened.inventory.select(&args.pattern, &limit).map_err(|error| vec![error])?;
@@ -138,8 +138,10 @@ fn look_at(target: &Target, ways: &Ways) -> Seen {
         },
     };
     let inside = match inside {
-        Ok(fd) if greets(fd, patience) => Ok(begun.elapsed()),
-        Ok(_) => Err(plain("it takes the connection, and no SSH server greets")),
+        Ok(fd) => match greets(fd, patience) {
+            true => Ok(begun.elapsed()),
+            false => Err(plain("it takes the connection, and no SSH server greets")),
+        },
         Err(failure) => Err((failure.message, failure.hint)),
     };
     let address = target.host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port));

@@ -104,11 +104,11 @@ fn serve(listen: SocketAddr, served: &Arc<Served>) -> io::Result<()> {
 }
 
 /// Where a client wants to go (RFC 1928): no authentication, CONNECT only.
-fn greet(mut stream: &TcpStream) -> io::Result<(String, u16)> {
+fn greet(stream: &TcpStream) -> io::Result<(String, u16)> {
     stream.set_read_timeout(Some(GREETING))?;
     let refuse = || io::Error::from(io::ErrorKind::InvalidData);
-    let mut take = |length: usize| -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length];
+    let take = |length: usize| -> io::Result<Vec<u8>> {
+        let (mut bytes, mut stream) = (vec![0; length], stream);
         stream.read_exact(&mut bytes)?;
         Ok(bytes)
     };

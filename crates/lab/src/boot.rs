@@ -58,18 +58,22 @@ impl Lab {
 
     /// The controller's namespace, the proxy, and the relay between them.
     pub(crate) fn ensure_network(&self, state: &State) -> Result<()> {
-        network::ensure_controller(&self.names, state.range())?;
+        if state.gateway {
+            self.ensure_gateway(state)?;
+        } else {
+            network::ensure_bridge(&state.controller, state.range())?;
+        }
         let target = {
             let _all = self.store.lock("all")?;
             proxy::ensure(&self.store, &self.trees, &self.program)?
         };
         let listen = SocketAddr::from((state.range().bridge(), PROXY_PORT));
-        let answers = network::inside(&state.controller, || std::net::TcpStream::connect(listen).is_ok())?;
+        let answers = network::inside(&state.bridge(), || std::net::TcpStream::connect(listen).is_ok())?;
         if answers {
             return Ok(());
         }
         let relay = Relay {
-            namespace: state.controller.clone(),
+            namespace: state.bridge(),
             listen,
             side: Side::Outside,
             target,
@@ -105,7 +109,7 @@ impl Lab {
         let dir = self.dir.host(name);
         self.trees.kill(&supervise::group(&self.names, name))?;
         nspawn::forget(&host.namespace);
-        network::make_host(&self.names, state.range(), name, host.number)?;
+        network::make_host(&self.names, &state.bridge(), state.range(), name, host.number)?;
         if !disk::is_mounted(&dir) {
             // A disk that was not unmounted in order may have lost writes: better none than half of them.
             disk::wipe(&dir)?;

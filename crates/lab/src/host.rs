@@ -138,7 +138,7 @@ impl Host<'_> {
 
     /// A program over ssh, as the lab's users do it.
     pub fn ssh<S: AsRef<OsStr>>(&self, argv: &[S]) -> Command {
-        let mut command = self.lab.controller_command("ssh");
+        let mut command = self.lab.bridge_command("ssh");
         command.arg("-F").arg(self.lab.dir.ssh_config()).arg(&self.name).args(argv);
         command
     }
@@ -165,12 +165,12 @@ impl Host<'_> {
 
     /// Pulls the host's cable: packets vanish, connections hang.
     pub fn network_down(&self) -> Result<()> {
-        network::cable_command(&self.lab.names, self.state.number, false).run().map(drop)
+        network::cable_command(&self.lab.state()?.bridge(), self.state.number, false).run().map(drop)
     }
 
     /// Plugs the host's cable in again.
     pub fn network_up(&self) -> Result<()> {
-        network::cable_command(&self.lab.names, self.state.number, true).run().map(drop)
+        network::cable_command(&self.lab.state()?.bridge(), self.state.number, true).run().map(drop)
     }
 
     /// Kills the host at once, as a power cut. [`Lab::start`] boots it again from the same disk.
@@ -184,6 +184,10 @@ impl Host<'_> {
         let lab = self.lab;
         let _lock = lab.store.lock(&format!("lab-{}", lab.name))?;
         let mut state = lab.state()?;
+        if state.gateway {
+            let what = format!("the controller of lab {} reaches its hosts through a gateway only", lab.name);
+            return Err(Error::input(what, "make a lab without a gateway for delays"));
+        }
         let relay = Relay {
             namespace: state.controller.clone(),
             listen: SocketAddr::from((state.range().bridge(), 0)),

@@ -29,13 +29,18 @@ fn common_args(dir: &LabDir) -> String {
 pub fn ini(state: &State, dir: &LabDir, groups: &[(String, Vec<String>)]) -> String {
     let mut text = String::new();
     for (name, host) in state.in_order() {
-        let _ = writeln!(
+        let _ = write!(
             text,
             "{name} ansible_host={} ansible_user=root ansible_ssh_private_key_file={} ansible_ssh_common_args='{}'",
             host.address,
             dir.key().display(),
             common_args(dir)
         );
+        if state.gateway {
+            let config = dir.wireguard();
+            let _ = write!(text, " debark_vpn=\"{{'wireguard': {{'config': '{}'}}}}\"", config.display());
+        }
+        text.push('\n');
     }
     for (group, hosts) in groups {
         let _ = writeln!(text, "\n[{group}]");
@@ -52,12 +57,15 @@ pub fn json(state: &State, dir: &LabDir) -> Value {
     let vars: serde_json::Map<String, Value> = hosts
         .iter()
         .map(|(name, host)| {
-            let vars = json!({
+            let mut vars = json!({
                 "ansible_host": host.address,
                 "ansible_user": "root",
                 "ansible_ssh_private_key_file": dir.key(),
                 "ansible_ssh_common_args": common_args(dir),
             });
+            if state.gateway {
+                vars["debark_vpn"] = json!({"wireguard": {"config": dir.wireguard()}});
+            }
             ((*name).clone(), vars)
         })
         .collect();
@@ -139,6 +147,7 @@ mod tests {
             range: 0,
             controller: "debark-x".into(),
             hosts: BTreeMap::from([("h1".to_owned(), host)]),
+            gateway: false,
             delays: vec![DelayState {
                 host: "h1".into(),
                 listen: "10.213.0.1:40001".parse().unwrap(),

@@ -31,6 +31,8 @@ pub struct Options {
     pub suite: Suite,
     /// New hosts run sshd without systemd: quick to boot, enough for benchmarks of connections.
     pub bare: bool,
+    /// A WireGuard gateway stands between the controller and the hosts.
+    pub gateway: bool,
     /// Packages that new hosts have from the start, `python3` for example.
     pub packages: Vec<String>,
     /// The directory of all labs; `$DEBARK_LAB_DIR` or `/var/lib/debark-lab` unless given.
@@ -49,6 +51,7 @@ impl Options {
             hosts,
             suite: Suite::default(),
             bare: false,
+            gateway: false,
             packages: Vec::new(),
             root: None,
             program: None,
@@ -96,7 +99,10 @@ impl Lab {
         let fresh = !lab.dir.path.exists();
         // A lab that was there before is not this caller's to remove when something fails on the way.
         lab.owned = fresh;
-        let mut state = lab.ensure_state()?;
+        let mut state = lab.ensure_state(options.gateway)?;
+        if options.gateway {
+            tools::check_gateway()?;
+        }
         disk::make_key(&lab.dir.key(), &format!("lab-{}", lab.name))?;
         lab.add_hosts(&options, &mut state)?;
         lab.ensure_network(&state)?;
@@ -265,6 +271,19 @@ impl Lab {
         command
     }
 
+    /// A program in the network namespace of the hosts' bridge: behind the gateway, if there is one.
+    pub fn bridge_command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let namespace = self.bridge_namespace();
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", network::path(&namespace).display())).arg("--").arg(program);
+        command
+    }
+
+    /// That namespace, as `ip netns` names it.
+    pub fn bridge_namespace(&self) -> String {
+        self.state().map_or_else(|_| self.names.controller(), |state| state.bridge())
+    }
+
     /// Removes the lab and everything of it.
     pub fn down(mut self) -> Result<()> {
         self.owned = false;
@@ -279,9 +298,13 @@ impl Lab {
         Boot::read(&self.dir.host(host).boot()).is_up() && disk::is_mounted(&self.dir.host(host))
     }
 
-    fn ensure_state(&self) -> Result<State> {
+    fn ensure_state(&self, gateway: bool) -> Result<State> {
         let _all = self.store.lock("all")?;
         if let Some(state) = State::read(&self.dir.state())? {
+            if gateway && !state.gateway {
+                let what = format!("the lab {} was made without a gateway", self.name);
+                return Err(Error::input(what, "make another one, or remove it first: debark lab down"));
+            }
             return Ok(state);
         }
         let taken: Vec<u8> = states(&self.store).iter().map(|state| state.range).collect();
@@ -292,6 +315,7 @@ impl Lab {
             controller: self.names.controller(),
             hosts: BTreeMap::new(),
             delays: Vec::new(),
+            gateway,
         };
         state.write(&self.dir.state())?;
         Ok(state)

@@ -24,6 +24,7 @@ mod cgroup;
 mod command;
 mod disk;
 mod error;
+mod gateway;
 mod host;
 mod inventory;
 mod lab;

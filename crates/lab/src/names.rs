@@ -10,6 +10,8 @@ pub const PROXY_PORT: u16 = 3142;
 /// The most hosts that one lab holds: a /24 less the bridge and some room.
 pub const MAX_HOSTS: usize = 240;
 const FIRST_HOST: u8 = 10;
+/// The gateway, where a host's name would be.
+const GATEWAY: &str = "gw";
 const MAX_NAME: usize = 20;
 
 /// Checks a lab's name: 1 to 20 of `a-z 0-9 -`, a letter first, because it becomes part of machine names (64
@@ -61,13 +63,27 @@ impl Names {
         format!("{}-{}.{host}", self.prefix, self.lab)
     }
 
+    /// The network namespace of the gateway.
+    pub fn gateway(&self) -> String {
+        format!("{}.{GATEWAY}", self.controller())
+    }
+
+    /// The gateway's WireGuard interface, whose name is the machine's business: wireguard-go has one directory of sockets
+    /// for all namespaces. FNV-1a keeps it below the 15 characters of an interface's name.
+    pub fn tunnel(&self) -> String {
+        let hash = self.controller().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        format!("dbwg{:08x}", hash & 0xffff_ffff)
+    }
+
     /// Whether a network namespace or machine of this name belongs to this lab.
     pub fn owns(&self, name: &str) -> bool {
         name == self.controller()
             || name
                 .strip_prefix(&self.controller())
                 .and_then(|rest| rest.strip_prefix('.'))
-                .is_some_and(|host| host_number(host).is_some())
+                .is_some_and(|host| host == GATEWAY || host_number(host).is_some())
     }
 
     /// The lab's control group, below the root of a hierarchy.
@@ -95,6 +111,26 @@ impl Range {
     pub fn host(self, number: usize) -> Ipv4Addr {
         let last = u8::try_from(number).unwrap_or(u8::MAX).saturating_add(FIRST_HOST);
         Ipv4Addr::new(10, 213, self.0, last)
+    }
+
+    /// The gateway on the link between it and the controller.
+    pub fn gateway_outside(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 214, self.0, 1)
+    }
+
+    /// The controller on that link.
+    pub fn controller_outside(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 214, self.0, 2)
+    }
+
+    /// The gateway inside the tunnel.
+    pub fn gateway_inside(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 215, self.0, 1)
+    }
+
+    /// The controller inside the tunnel.
+    pub fn controller_inside(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 215, self.0, 2)
     }
 
     /// The smallest range that is not taken.
@@ -133,7 +169,7 @@ mod tests {
     #[test]
     fn a_lab_owns_its_own_namespaces_only() {
         let names = Names::new("debark", "a");
-        assert!(names.owns("debark-a") && names.owns("debark-a.h3"));
+        assert!(names.owns("debark-a") && names.owns("debark-a.gw") && names.owns("debark-a.h3"));
         for other in ["debark-a-b", "debark-ab", "debark-a-b.h1", "debark-a.x", "debark"] {
             assert!(!names.owns(other), "{other}");
         }

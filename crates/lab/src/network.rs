@@ -27,18 +27,17 @@ pub fn port(number: usize) -> String {
     format!("port{number}")
 }
 
-/// The commands that make the controller's namespace with its bridge.
-pub fn controller_commands(names: &Names, range: Range) -> Vec<Cmd> {
-    let namespace = names.controller();
+/// The commands that make the namespace with the hosts' bridge.
+pub fn bridge_commands(namespace: &str, range: Range) -> Vec<Cmd> {
     let batch = format!(
         "link set lo up\nlink add lab0 type bridge\naddr add {}/24 dev lab0\nlink set lab0 up\n",
         range.bridge()
     );
-    vec![Cmd::new("ip").args(["netns", "add", &namespace]), batch_in(&namespace, batch)]
+    vec![Cmd::new("ip").args(["netns", "add", namespace]), batch_in(namespace, batch)]
 }
 
 /// The commands that make a host's namespace and join it to the bridge.
-pub fn host_commands(names: &Names, range: Range, host: &str, number: usize) -> Vec<Cmd> {
+pub fn host_commands(names: &Names, bridge: &str, range: Range, host: &str, number: usize) -> Vec<Cmd> {
     let namespace = names.host(host);
     let port = port(number);
     // A reset host keeps its hardware address: others that have it in their ARP tables would otherwise send into the
@@ -55,35 +54,35 @@ pub fn host_commands(names: &Names, range: Range, host: &str, number: usize) -> 
     );
     vec![
         Cmd::new("ip").args(["netns", "add", &namespace]),
-        batch_in(&names.controller(), outside),
+        batch_in(bridge, outside),
         batch_in(&namespace, inside),
     ]
 }
 
 /// Plugs a host's cable in or out.
-pub fn cable_command(names: &Names, number: usize, plugged: bool) -> Cmd {
+pub fn cable_command(bridge: &str, number: usize, plugged: bool) -> Cmd {
     let state = if plugged { "up" } else { "down" };
-    Cmd::new("ip").args(["-n", &names.controller(), "link", "set", &port(number), state])
+    Cmd::new("ip").args(["-n", bridge, "link", "set", &port(number), state])
 }
 
-fn batch_in(namespace: &str, lines: String) -> Cmd {
+pub(crate) fn batch_in(namespace: &str, lines: String) -> Cmd {
     Cmd::new("ip").args(["-n", namespace, "-batch", "-"]).stdin(lines)
 }
 
-/// Makes the controller's namespace unless it is there.
-pub fn ensure_controller(names: &Names, range: Range) -> Result<()> {
-    if exists(&names.controller()) {
+/// Makes the namespace with the hosts' bridge unless it is there.
+pub fn ensure_bridge(namespace: &str, range: Range) -> Result<()> {
+    if exists(namespace) {
         return Ok(());
     }
-    controller_commands(names, range).iter().try_for_each(|cmd| cmd.run().map(drop))
+    bridge_commands(namespace, range).iter().try_for_each(|cmd| cmd.run().map(drop))
 }
 
 /// Makes a host's namespace anew.
-pub fn make_host(names: &Names, range: Range, host: &str, number: usize) -> Result<()> {
+pub fn make_host(names: &Names, bridge: &str, range: Range, host: &str, number: usize) -> Result<()> {
     delete(&names.host(host))?;
     // The other end of a cable goes with the namespace, but not at once.
-    let _ = Cmd::new("ip").args(["-n", &names.controller(), "link", "delete", &port(number)]).output();
-    host_commands(names, range, host, number).iter().try_for_each(|cmd| cmd.run().map(drop))
+    let _ = Cmd::new("ip").args(["-n", bridge, "link", "delete", &port(number)]).output();
+    host_commands(names, bridge, range, host, number).iter().try_for_each(|cmd| cmd.run().map(drop))
 }
 
 /// Whether a namespace of this name is there and usable; one whose mount is gone is a plain empty file.
@@ -181,7 +180,7 @@ mod tests {
     #[test]
     fn the_commands_are_these() {
         let names = Names::new("debark", "x");
-        let cmds = host_commands(&names, Range(3), "h2", 2);
+        let cmds = host_commands(&names, "debark-x", Range(3), "h2", 2);
         assert_eq!(cmds[0].line(), "ip netns add debark-x.h2");
         assert_eq!(cmds[1].line(), "ip -n debark-x -batch -");
         assert_eq!(
@@ -190,7 +189,7 @@ mod tests {
              link set port2 master lab0 up\n"
         );
         assert!(cmds[2].stdin.as_deref().unwrap().contains("addr add 10.213.3.12/24 dev eth0\n"));
-        assert_eq!(cable_command(&names, 2, false).line(), "ip -n debark-x link set port2 down");
+        assert_eq!(cable_command("debark-x", 2, false).line(), "ip -n debark-x link set port2 down");
     }
 
     #[test]

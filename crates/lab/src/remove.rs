@@ -37,6 +37,8 @@ pub fn remove(store: &Store, name: &str) -> Result<bool> {
         network::kill_strays(&namespace);
         network::delete(&namespace)?;
     }
+    // wireguard-go that was killed leaves its socket.
+    let _ = std::fs::remove_file(crate::gateway::control(&names));
     let _all = store.lock("all")?;
     base::remove_tree(&dir.path)?;
     if store.labs()?.is_empty() {

@@ -100,9 +100,17 @@ pub struct State {
     /// Its delaying proxies.
     #[serde(default)]
     pub delays: Vec<DelayState>,
+    /// Whether a WireGuard gateway stands between the controller and the hosts.
+    #[serde(default)]
+    pub gateway: bool,
 }
 
 impl State {
+    /// The namespace of the hosts' bridge: the gateway's, if there is one.
+    pub fn bridge(&self) -> String {
+        if self.gateway { format!("{}.gw", self.controller) } else { self.controller.clone() }
+    }
+
     pub(crate) fn range(&self) -> Range {
         Range(self.range)
     }
@@ -189,6 +197,7 @@ mod tests {
             controller: "debark-x".into(),
             hosts: [1, 2, 10].into_iter().map(|n| (format!("h{n}"), host(n))).collect(),
             delays: Vec::new(),
+            gateway: false,
         }
     }
 

@@ -161,6 +161,12 @@ impl LabDir {
     pub fn public_key(&self) -> PathBuf {
         self.path.join("id_ed25519.pub")
     }
+    pub fn wireguard(&self) -> PathBuf {
+        self.path.join("wg.conf")
+    }
+    pub fn gateway_key(&self) -> PathBuf {
+        self.path.join("gateway.key")
+    }
     pub fn known_hosts(&self) -> PathBuf {
         self.path.join("known_hosts")
     }

@@ -31,6 +31,14 @@ pub fn check() -> Result<()> {
     check_root()
 }
 
+/// What a gateway needs beyond.
+pub fn check_gateway() -> Result<()> {
+    if find("wireguard-go").is_none() {
+        return Err(Error::MissingTools { programs: vec!["wireguard-go"], packages: vec!["wireguard-go"] });
+    }
+    Ok(())
+}
+
 /// Refuses anyone but root.
 pub fn check_root() -> Result<()> {
     if rustix::process::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }

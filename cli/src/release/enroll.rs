@@ -61,6 +61,7 @@ pub fn run(args: &EnrollArgs) -> ExitCode {
             patterns: vec![args.pattern.as_deref().unwrap_or(&environment.hosts)],
             reach: &args.reach,
             vars: Map::default(),
+            vpn: &environment.vpn,
             json: args.project.json,
         };
         let hosts = place.hosts(sources)?;

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use debark_connect::{Agents, Target};
+use debark_connect::{Agents, Problem, Target, Ways};
 use debark_controller::{Engine, Settings, Site, Ssh};
 use debark_playbook::{CompileOptions, Compiler, Diagnostic, SourceMap};
-use debark_project::Tasks;
+use debark_project::{Tasks, Vpn};
 use debark_value::{Map, Value};
 
 use crate::common::{Common, show};
 use crate::drive::cache_dir;
-use crate::render;
+use crate::{render, vpn};
 
 /// Options about how hosts are reached.
 #[derive(clap::Args, Clone, Default)]
@@ -67,6 +67,8 @@ pub struct Place<'a> {
     pub reach: &'a ReachArgs,
     /// Variables that tasks see.
     pub vars: Map,
+    /// The environment's VPN, for hosts that declare none.
+    pub vpn: &'a Vpn,
     /// Whether output is JSON.
     pub json: bool,
 }
@@ -74,6 +76,7 @@ pub struct Place<'a> {
 /// Hosts, ready to be reached.
 pub struct Hosts {
     site: Site,
+    ways: Ways,
     /// Their inventory names, in the inventory's order.
     pub names: Vec<String>,
 }
@@ -97,6 +100,7 @@ impl Place<'_> {
         }
         let mut options = common.site_options(&opened.settings, vars).map_err(|error| vec![error])?;
         options.patterns_told = true;
+        options.vpn = vpn::declared(self.vpn);
         let pattern = self.pattern();
         let names = opened.inventory.select(&pattern, &options.limit).map_err(|error| vec![error])?.hosts;
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -122,7 +126,8 @@ impl Place<'_> {
                 error.hint(format!("`debark inventory {} --graph` shows what there is", given.join(" "))),
             ]);
         }
-        Ok(Hosts { site, names })
+        let ways = vpn::ways(site.vault());
+        Ok(Hosts { site, ways, names })
     }
 
     /// Checks tasks without running them, so that what is wrong with them shows before anything is touched.
@@ -154,7 +159,13 @@ impl Place<'_> {
         let agents = Agents::find()?;
         let site = Arc::new(site);
         let reach = site.clone();
-        let connector = Ssh { agents, cache: cache_dir(), target: move |host: &str| reach.target(host) };
+        let ways = vpn::ways(site.vault());
+        let target = move |host: &str| -> Result<Target, Problem> {
+            let mut target = reach.target(host)?;
+            ways.prepare(&mut target)?;
+            Ok(target)
+        };
+        let connector = Ssh { agents, cache: cache_dir(), target };
         let settings = Settings { forks: self.reach.at_once(), ..Settings::default() };
         let outcome = Engine::new(site, &connector, monitor.as_mut(), settings).run();
         drop(monitor);
@@ -181,7 +192,12 @@ impl Hosts {
     /// # Errors
     /// Its connection variables make no sense; one sentence.
     pub fn target(&self, host: &str) -> Result<Target, String> {
-        self.site.target(host)
+        let mut target = self.site.target(host)?;
+        self.ways.prepare(&mut target).map_err(|problem| match problem.hint {
+            Some(hint) => format!("{}; {hint}", problem.message),
+            None => problem.message,
+        })?;
+        Ok(target)
     }
 }
 

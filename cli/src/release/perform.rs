@@ -149,6 +149,7 @@ impl Job<'_> {
             patterns: vec![&self.environment.hosts, &deploy.hosts],
             reach: self.reach,
             vars,
+            vpn: &self.environment.vpn,
             json: self.desk.json,
         }
     }

@@ -64,6 +64,7 @@ fn of(args: &StatusArgs, desk: &Desk, name: &Environment) -> Result<u8, Problem>
         patterns,
         reach: &args.reach,
         vars: Map::new(),
+        vpn: &environment.vpn,
         json: desk.json,
     };
     let hosts = place.hosts(&desk.sources)?;
@@ -84,6 +85,7 @@ fn of(args: &StatusArgs, desk: &Desk, name: &Environment) -> Result<u8, Problem>
             patterns,
             reach: &args.reach,
             vars: Map::new(),
+            vpn: &environment.vpn,
             json: desk.json,
         };
         let meant = place.hosts(&desk.sources)?.names;

@@ -127,6 +127,7 @@ fn place<'a>(
         patterns,
         reach: &args.reach,
         vars: Map::new(),
+        vpn: &environment.vpn,
         json: desk.json,
     })
 }

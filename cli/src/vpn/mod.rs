@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use debark_connect::Ways;
+use debark_connect::{Vpn, Ways};
 use debark_playbook::vault::Vault;
 
 pub use connect::{ConnectArgs, connect};
@@ -40,4 +40,15 @@ pub fn ways(vault: &Arc<Vault>) -> Ways {
         vault.decrypt(text, name).map_err(|error| (error.message, error.hint.map(String::from)))
     };
     Ways::new(program, Box::new(open))
+}
+
+/// An environment's VPN.
+pub fn declared(vpn: &debark_project::Vpn) -> Vpn {
+    match vpn {
+        debark_project::Vpn::None => Vpn::None,
+        debark_project::Vpn::Wireguard { config } => {
+            Vpn::Wireguard { config: config.clone(), identity: None }
+        }
+        debark_project::Vpn::Interface(name) => Vpn::Interface(name.clone()),
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use debark_tunnel::{Config, Failure, Served, Stage, Vpn};
 use zeroize::Zeroizing;
@@ -18,6 +18,9 @@ pub const CONNECT: &str = "vpn-connect";
 /// Opens ansible-vault text: gets it and its file's name; a sentence and a hint if it cannot.
 pub type VaultOpener =
     Box<dyn Fn(&[u8], &str) -> Result<Zeroizing<Vec<u8>>, (String, Option<String>)> + Send + Sync>;
+
+/// The tunnels of this process by configuration. Two with the same key would take each other's place at the gateway.
+static OPEN: Mutex<Vec<(PathBuf, Weak<Served>)>> = Mutex::new(Vec::new());
 
 /// All tunnels of a run; they end when it is dropped.
 pub struct Ways {
@@ -46,6 +49,13 @@ impl Ways {
     }
 
     fn open(&self, path: &Path, identity: Option<&Path>) -> Result<Arc<Served>, Failure> {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(_, served)| served.strong_count() > 0);
+        if let Some(served) =
+            open.iter().find(|(known, _)| known == path).and_then(|(_, served)| served.upgrade())
+        {
+            return Ok(served);
+        }
         let mut config = Config::load(path, identity, &*self.vault)?;
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).append(&mut config.warnings);
         let served = Served::open(config).map_err(|error| {
@@ -55,7 +65,9 @@ impl Ways {
                 "",
             )
         })?;
-        Ok(Arc::new(served))
+        let served = Arc::new(served);
+        open.push((path.to_owned(), Arc::downgrade(&served)));
+        Ok(served)
     }
 
     /// Sentences about configurations that were read since the last time.

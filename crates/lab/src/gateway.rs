@@ -197,7 +197,7 @@ mod tests {
         let key = SecretKey::parse("dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=").unwrap();
         let text = settings(&key, key.public(), Range(3).controller_inside());
         assert!(
-            text.contains("private_key=77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ac177fba51db92c2a\n")
+            text.contains("private_key=77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a\n")
         );
         assert!(text.ends_with("allowed_ip=10.215.3.2/32\n\n"), "{text}");
     }

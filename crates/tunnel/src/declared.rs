@@ -22,7 +22,7 @@ pub enum Vpn {
 }
 
 impl Vpn {
-    /// From `{wireguard: {config: PATH}}`, `{interface: NAME}` or `none`; paths are relative to `base`.
+    /// From `{wireguard: {config: PATH}}` or `{wireguard: PATH}`, `{interface: NAME}` or `none`; paths are relative to `base`.
     ///
     /// # Errors
     /// It is none of these: a sentence that goes on from the place's name (`is ...`).
@@ -43,6 +43,9 @@ impl Vpn {
                     return Err("names no interface".into());
                 }
                 Ok(Self::Interface(name.to_string()))
+            }
+            ("wireguard", Value::Str(path)) if !path.is_empty() => {
+                Ok(Self::Wireguard { config: place(path, base), identity: None })
             }
             ("wireguard", Value::Map(settings)) => {
                 let (mut config, mut identity) = (None, None);

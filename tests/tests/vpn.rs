@@ -1,0 +1,333 @@
+//! Hosts behind a WireGuard gateway: runs through the embedded tunnel, and everything that can go wrong with it.
+//!
+//! The gateway is wireguard-go in a namespace of its own; the controller's namespace reaches its outside address by UDP
+//! and nothing else. All steps share one lab; a step that fails does not keep the others from being tried.
+
+// Helpers outside of the test function fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use debark_e2e::{Run, debark_program, lab_options};
+use debark_lab::{Lab, Options};
+
+/// A step, and what it is about.
+type Step = (&'static str, fn(&Site));
+
+/// A user with nothing: no group, no capability, no device.
+const NOBODY: u32 = 65534;
+const LOOK: &str = "- hosts: all\n  gather_facts: false\n  tasks:\n    - {name: look, command: id -un}\n";
+
+struct Site {
+    lab: Lab,
+    dir: PathBuf,
+}
+
+impl Site {
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.join(name);
+        let _ = fs::remove_file(&path);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+        path
+    }
+
+    /// The controller's wg-quick file.
+    fn config(&self) -> String {
+        fs::read_to_string(self.lab.wireguard_path()).unwrap()
+    }
+
+    /// The lab's inventory with files that the user may read.
+    fn inventory(&self, config: &str) -> String {
+        let key = self.write("key", &fs::read_to_string(self.lab.path().join("id_ed25519")).unwrap());
+        let known = self.write("known", &fs::read_to_string(self.lab.path().join("known_hosts")).unwrap());
+        let config = self.write("wg.conf", config);
+        let text = self.lab.inventory(&[]).unwrap();
+        [("id_ed25519", &key), ("known_hosts", &known), ("wg.conf", &config)].iter().fold(
+            text,
+            |text, (name, own)| {
+                text.replace(&self.lab.path().join(name).display().to_string(), &own.display().to_string())
+            },
+        )
+    }
+
+    /// debark in the controller's namespace as a user without any rights.
+    fn debark(&self) -> Command {
+        let mut command = self.lab.controller_command("setpriv");
+        command.args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "--no-new-privs",
+            "--bounding-set=-all",
+        ]);
+        command.arg("--inh-caps=-all").arg("--").arg(self.dir.join("debark"));
+        command.current_dir(&self.dir).env("HOME", &self.dir).env("XDG_CACHE_HOME", self.dir.join("cache"));
+        command
+            .env("TMPDIR", self.dir.join("tmp"))
+            .env("LC_ALL", "C.UTF-8")
+            .env("DEBARK_AGENT", self.dir.join("agent"));
+        command.env_remove("SSH_AUTH_SOCK").env_remove("XDG_RUNTIME_DIR").stdin(Stdio::null());
+        command
+    }
+
+    fn command(
+        &self,
+        config: &str,
+        change: &dyn Fn(String) -> String,
+        playbook: &str,
+        flags: &[&str],
+    ) -> Command {
+        let inventory = self.write("hosts", &change(self.inventory(config)));
+        let playbook = self.write("site.yml", playbook);
+        let mut command = self.debark();
+        command.arg("run").arg("-i").arg(inventory).args(flags).arg(playbook);
+        command
+    }
+
+    fn run(&self, config: &str, flags: &[&str]) -> Run {
+        Run::of(&mut self.command(config, &|text| text, LOOK, flags))
+    }
+
+    /// The problem of a run that must not reach h1, as `message | hint`.
+    #[track_caller]
+    fn unreachable(&self, config: &str, change: &dyn Fn(String) -> String) -> String {
+        let run = Run::of(&mut self.command(config, change, LOOK, &["-l", "h1", "-T", "4"]));
+        assert_eq!(run.status.code(), Some(4), "{}", run.said());
+        let event = run.events.iter().find(|event| event["event"] == "unreachable");
+        let event = event.unwrap_or_else(|| panic!("{}", run.said()));
+        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        format!("{} | {}", text("message"), text("hint"))
+    }
+
+    fn left_over(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.dir.join("tmp")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+#[track_caller]
+fn succeeds(run: &Run) {
+    let lost: Vec<_> = run.events.iter().filter(|event| event["event"] == "unreachable").collect();
+    assert!(run.status.success(), "{lost:?} {}", run.said());
+}
+
+#[track_caller]
+fn says(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in {text:?}");
+    }
+}
+
+/// Without a gateway between them there is no way to a host.
+fn a_user_without_rights_runs_through_the_tunnel(site: &Site) {
+    let run = site.run(&site.config(), &[]);
+    succeeds(&run);
+    for host in ["h1", "h2"] {
+        assert_eq!(run.recap(host, "changed"), Some(1), "{}", run.said());
+    }
+    assert_eq!(site.left_over(), Vec::<String>::new(), "the socket is gone");
+    let direct = |text: String| {
+        text.lines().map(|line| line.split(" debark_vpn=").next().unwrap().to_owned() + "\n").collect()
+    };
+    let said = site.unreachable(&site.config(), &direct);
+    says(&said, &["did not answer in time"]);
+}
+
+/// Whether a packet, as `tcpdump -nnqt` prints it, is anything but a datagram of the tunnel (`IP a.b.c.d.port >
+/// a.b.c.d.port: UDP, length n`) or what the link's two ends say of one that came too late (a port is closed).
+fn astray(line: &str, gateway: &str) -> bool {
+    let tunnel = line.contains(&format!("{gateway}.51820")) && line.contains(": UDP, length");
+    let closed = line.contains(gateway)
+        && line.contains(": ICMP ")
+        && line.contains(" udp port ")
+        && line.contains(" unreachable");
+    !(tunnel || closed || line.is_empty())
+}
+
+struct Capture(Child, PathBuf);
+
+impl Capture {
+    fn start(site: &Site) -> Self {
+        let path = site.dir.join("packets");
+        let mut command = site.lab.controller_command("tcpdump");
+        // Immediate, so that the last packets are there when it is told to end; ARP names no host beyond the link.
+        command.args([
+            "-nn",
+            "-q",
+            "-t",
+            "--immediate-mode",
+            "-l",
+            "-i",
+            "outside",
+            "not",
+            "arp",
+            "and",
+            "not",
+            "icmp6",
+        ]);
+        let log = fs::File::create(site.dir.join("tcpdump.log")).unwrap();
+        let child = command.stdout(fs::File::create(&path).unwrap()).stderr(log).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !fs::read_to_string(site.dir.join("tcpdump.log")).unwrap().contains("listening on") {
+            assert!(Instant::now() < deadline, "tcpdump does not listen");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Self(child, path)
+    }
+
+    fn end(mut self) -> Vec<String> {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        self.0.wait().unwrap();
+        fs::read_to_string(&self.1).unwrap().lines().map(ToOwned::to_owned).collect()
+    }
+}
+
+/// The gateway dies in the middle of a run and comes back: the run goes on, and all that left the machine went to it.
+fn only_wireguard_leaves_and_a_run_outlives_its_gateway(site: &Site) {
+    let capture = Capture::start(site);
+    let playbook = "- hosts: all\n  gather_facts: false\n  tasks:\n    - {name: begin, command: touch /run/begun}\n    \
+                    - {name: wait, wait_for: {path: /run/go, timeout: 300}}\n    - {name: end, command: id -un}\n";
+    let mut command = site.command(&site.config(), &|text| text, playbook, &["--json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let hosts = site.lab.hosts().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    for host in &hosts {
+        while host.sh("test -e /run/begun").is_err() {
+            assert!(Instant::now() < deadline, "the run does not begin");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+    site.lab.stop_gateway().unwrap();
+    hosts.iter().for_each(|host| drop(host.sh("touch /run/go").unwrap()));
+    // Long enough for what is sent meanwhile to be lost and said again.
+    thread::sleep(Duration::from_secs(5));
+    site.lab.start_gateway().unwrap();
+    let run = Run::read(child.wait_with_output().unwrap());
+    hosts.iter().for_each(|host| drop(host.sh("rm /run/go /run/begun").unwrap()));
+    let packets = capture.end();
+    succeeds(&run);
+    assert!(packets.len() > 50, "{packets:?}");
+    let range = site.lab.state().unwrap().range;
+    let gateway = format!("10.214.{range}.1");
+    let lost: Vec<_> = packets.iter().filter(|line| astray(line, &gateway)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
+fn each_failure_has_its_own_words(site: &Site) {
+    let config = site.config();
+    let line = |name: &str| config.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    let with = |name: &str, value: &str| config.replace(&line(name), &format!("{name} = {value}"));
+    let same = |text: String| text;
+    let other = debark_tunnel::SecretKey::generate();
+    let said = site.unreachable(&with("PrivateKey", &other.encoded()), &same);
+    says(&said, &["has not answered the handshake", "`PublicKey` is its key"]);
+    let said = site.unreachable(&with("AllowedIPs", "10.99.0.0/24"), &same);
+    says(&said, &["no peer of the tunnel allows the address", "AllowedIPs"]);
+    let said = site.unreachable(&with("Endpoint", "no-such-gateway.invalid:51820"), &same);
+    says(&said, &["the tunnel's endpoint no-such-gateway.invalid:51820 d", "resolve"]);
+    // The gateway gives nobody this address, and forwards nothing of its own to nobody: the peer's side of allowed-ips.
+    let said = site.unreachable(&with("Address", "10.215.250.9/32"), &same);
+    says(&said, &["does not answer through the tunnel", "10.215.250.9"]);
+    let address = site.lab.host("h1").unwrap().address().to_string();
+    let named = |text: String| text.replace(&format!("ansible_host={address} "), "ansible_host=web.corp ");
+    let said = site.unreachable(&config, &named);
+    says(&said, &["web.corp is a name", "has no `DNS`"]);
+    let dns = config.replace("[Peer]", &format!("DNS = {address}\n[Peer]"));
+    let said = site.unreachable(&dns, &named);
+    says(&said, &["name server", "does not answer"]);
+    let refused = |text: String| text.replace("ansible_user=root", "ansible_user=root ansible_port=2222");
+    let said = site.unreachable(&config, &refused);
+    says(&said, &[":2222 refuses the connection"]);
+    site.lab.stop_gateway().unwrap();
+    let said = site.unreachable(&config, &same);
+    site.lab.start_gateway().unwrap();
+    says(&said, &["has not answered the handshake", "the gateway runs"]);
+    let said = site.unreachable(&with("PrivateKey", "nonsense"), &same);
+    says(&said, &["wg.conf:2: `PrivateKey` is no key"]);
+    let absent = |text: String| {
+        let vpn = text.find("debark_vpn=").unwrap();
+        let end = text[vpn..].find('\n').unwrap();
+        text.replace(&text[vpn..vpn + end], "debark_vpn=\"{'interface': 'wg77'}\"")
+    };
+    let said = site.unreachable(&config, &absent);
+    says(&said, &["there is no interface wg77"]);
+    let elsewhere = |text: String| absent(text).replace("wg77", "lo");
+    let said = site.unreachable(&config, &elsewhere);
+    says(&said, &["leaves by outside, not by lo"]);
+}
+
+fn a_jump_host_is_what_goes_through_the_tunnel(site: &Site) {
+    let jump = site.lab.host("h1").unwrap().address();
+    let through = |text: String| {
+        text.replace("ansible_ssh_common_args='", &format!("ansible_ssh_common_args='-J root@{jump} "))
+    };
+    let run = Run::of(&mut site.command(&site.config(), &through, LOOK, &["-l", "h2"]));
+    succeeds(&run);
+    let from = site
+        .lab
+        .host("h2")
+        .unwrap()
+        .sh("journalctl -u ssh -o cat --no-pager | grep Accepted | tail -1")
+        .unwrap();
+    says(&from, &[&format!("from {jump} ")]);
+}
+
+fn what_check_and_ssh_say(site: &Site) {
+    let inventory = site.write("hosts", &site.inventory(&site.config()));
+    let output = site.debark().args(["vpn", "check", "-i"]).arg(&inventory).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text} {}", String::from_utf8_lossy(&output.stderr));
+    says(&text, &["handshake in ", "h1  inside in ", "h2  inside in ", "closed outside"]);
+    let output =
+        site.debark().args(["ssh", "h2", "-i"]).arg(&inventory).args(["--", "hostname"]).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "h2",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn prepared(lab: Lab, dir: &Path) -> Site {
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(dir, open.clone()).unwrap();
+    let agent = debark_e2e::workspace().join("target/agent/debark-agent");
+    for (from, name) in [(debark_program(), "debark"), (agent, "agent")] {
+        fs::copy(from, dir.join(name)).unwrap();
+        fs::set_permissions(dir.join(name), open.clone()).unwrap();
+    }
+    fs::create_dir(dir.join("tmp")).unwrap();
+    chown(dir, Some(NOBODY), Some(NOBODY)).unwrap();
+    chown(dir.join("tmp"), Some(NOBODY), Some(NOBODY)).unwrap();
+    Site { lab, dir: dir.to_owned() }
+}
+
+#[test]
+fn through_the_tunnel_and_by_nothing_else() {
+    let options = Options { gateway: true, ..lab_options("vpn", 2, &[]) };
+    let lab = Lab::up(options).unwrap_or_else(|err| panic!("the lab: {err}"));
+    let home = tempfile::tempdir().unwrap();
+    let site = prepared(lab, home.path());
+    let steps: &[Step] = &[
+        ("a user without rights", a_user_without_rights_runs_through_the_tunnel),
+        ("a gateway that comes back", only_wireguard_leaves_and_a_run_outlives_its_gateway),
+        ("failures", each_failure_has_its_own_words),
+        ("a jump host", a_jump_host_is_what_goes_through_the_tunnel),
+        ("check and ssh", what_check_and_ssh_say),
+    ];
+    let failed: Vec<&str> = steps
+        .iter()
+        .filter(|(_, step)| catch_unwind(AssertUnwindSafe(|| step(&site))).is_err())
+        .map(|(name, _)| *name)
+        .collect();
+    assert!(failed.is_empty(), "{failed:?}");
+}

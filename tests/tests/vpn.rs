@@ -243,7 +243,8 @@ fn each_failure_has_its_own_words(site: &Site) {
     says(&said, &["web.corp is a name", "has no `DNS`"]);
     let dns = config.replace("[Peer]", &format!("DNS = {address}\n[Peer]"));
     let said = site.unreachable(&dns, &named);
-    says(&said, &["name server", "does not answer"]);
+    // A query that is refused and one that is lost end in different words.
+    says(&said, &["name server", "web.corp"]);
     let refused = |text: String| text.replace("ansible_user=root", "ansible_user=root ansible_port=2222");
     let said = site.unreachable(&config, &refused);
     says(&said, &[":2222 refuses the connection"]);

@@ -1,6 +1,5 @@
 //! Packages from the artifact store.
 
-use std::io::Read;
 use std::path::PathBuf;
 
 use debark_artifact::Keyring;
@@ -113,17 +112,31 @@ pub fn fresh(
     version: &PackageVersion,
     digest: Digest,
 ) -> Result<Fresh, String> {
+    let (store, entry) = listed(environment, package, version, digest)?;
+    download(&store, &entry)
+}
+
+fn listed(
+    environment: &Environment,
+    package: &PackageName,
+    version: &PackageVersion,
+    digest: Digest,
+) -> Result<(Store, Entry), String> {
     let words = |problem: Problem| problem.message();
     let (store, keyring) = open(environment).map_err(words)?;
     let entry = entry(&store, &keyring, package, Some(version)).map_err(words)?;
     if entry.digest != digest {
         return Err(format!("the store has {package} {version} as {}, and not as {digest}", entry.digest));
     }
+    Ok((store, entry))
+}
+
+fn download(store: &Store, entry: &Entry) -> Result<Fresh, String> {
     let directory = cache_dir().join("packages");
     std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
-    let path = directory.join(format!(".{}-{}.deb", digest.hex(), std::process::id()));
+    let path = directory.join(format!(".{}-{}.deb", entry.digest.hex(), std::process::id()));
     let _ = std::fs::remove_file(&path);
-    store.download(&entry, &path).map_err(|error| error.to_string())?;
+    store.download(entry, &path).map_err(|error| error.to_string())?;
     Ok(Fresh(path))
 }
 
@@ -144,28 +157,26 @@ impl Drop for Fresh {
     }
 }
 
-/// The file of a package; kept for the next deployment of the same.
+/// The file of a package: the store's own, if that is a directory; else one that is kept for the next deployment of the same.
 ///
 /// # Errors
 /// The store cannot be reached, or has another package under that name; one sentence.
 pub fn package(
-    desk: &Desk,
+    _desk: &Desk,
     environment: &Environment,
     package: &PackageName,
     version: &PackageVersion,
     digest: Digest,
 ) -> Result<PathBuf, String> {
     let path = cache_dir().join("packages").join(format!("{}.deb", digest.hex()));
-    if is(&path, digest) {
+    if debark_repository::is(&path, digest) {
         return Ok(path);
     }
-    let fresh = fresh(desk, environment, package, version, digest)?;
+    let (store, entry) = listed(environment, package, version, digest)?;
+    if let Some(path) = store.file(&entry) {
+        return Ok(path);
+    }
+    let fresh = download(&store, &entry)?;
     std::fs::rename(fresh.path(), &path).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(path)
-}
-
-fn is(path: &std::path::Path, digest: Digest) -> bool {
-    let Ok(mut file) = std::fs::File::open(path) else { return false };
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).is_ok() && Digest::of(&bytes) == digest
 }

@@ -2,23 +2,34 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use debark_artifact::deb::{PackedFile, tar::Kind};
 use debark_artifact::provenance::{Envelope, Provenance};
 use debark_artifact::{Deb, Distrust, Keyring};
+use debark_order::{Environment, PackageName, PackageVersion};
 use debark_playbook::source::SourceMap;
+use debark_project::Project;
+use debark_repository::Store;
 use serde_json::{Value, json};
 
 use super::context::{self, Problem, ProjectArgs};
+use super::desk::Spec;
+use super::problem;
 
 /// Shows a package: control file, files, scripts, signature, provenance
 ///
-/// Ends with 3 if it is not signed by a key that the project trusts. Nothing of the package is run or unpacked.
+/// Of a file, or of a version in the artifact store. Ends with 3 if it is not signed by a key that the project trusts. Nothing of
+/// the package is run or unpacked.
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
-    /// The package
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// A package's file, or one that the artifact store has: PACKAGE@VERSION, PACKAGE for its newest version, or the VERSION of the
+    /// project's only package
+    #[arg(value_name = "FILE|PACKAGE@VERSION|VERSION")]
+    what: String,
+    /// From the store of this environment [default: the project's]
+    #[arg(long, value_name = "ENVIRONMENT")]
+    env: Option<Environment>,
     /// Show maintainer scripts in full
     #[arg(long)]
     scripts: bool,
@@ -37,7 +48,9 @@ struct Origin {
 /// Runs the command.
 pub fn run(args: &InspectArgs) -> ExitCode {
     context::finish(args.project.json, |sources| {
-        let deb = Deb::open(&args.file).map_err(|error| Problem::input(error.to_string()))?;
+        let fetched = fetched(args, sources)?;
+        let file = fetched.as_ref().map_or_else(|| Path::new(&args.what), |(_, file)| file);
+        let deb = Deb::open(file).map_err(|error| Problem::input(error.to_string()))?;
         let files = deb.files().map_err(|error| Problem::input(error.to_string()))?;
         let origin = origin(&deb, &keyring(args, sources)?)?;
         if args.project.json {
@@ -48,6 +61,58 @@ pub fn run(args: &InspectArgs) -> ExitCode {
         let good = origin.signature.is_ok() && origin.provenance.as_ref().is_none_or(Result::is_ok);
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(crate::exit::REFUSED) })
     })
+}
+
+/// What is in the store, in a directory that is gone with the value; `None` if a file is meant.
+fn fetched(
+    args: &InspectArgs,
+    sources: &Arc<SourceMap>,
+) -> Result<Option<(tempfile::TempDir, PathBuf)>, Problem> {
+    if Path::new(&args.what).exists() || args.what.contains('/') || args.what.ends_with(".deb") {
+        return Ok(None);
+    }
+    let project = args.project.load(sources)?;
+    let (place, trust) = problem::store_of(&project, args.env.as_ref())?;
+    let (package, version) = named(&project, &args.what)?;
+    let keyring = Keyring::load(&trust.build_keys, &trust.revoked)
+        .map_err(|error| Problem::input(error.message).maybe_hint(error.hint))?;
+    let store = Store::open(&place.location, &place.suite).map_err(problem::store)?;
+    let entry = match version {
+        Some(version) => store.find(&keyring, &package, &version).map_err(problem::store)?,
+        None => {
+            store.index(&keyring).map_err(problem::store)?.newest(&package).cloned().ok_or_else(|| {
+                Problem::input(format!("the store {} has nothing of {package}", store.name()))
+                    .hint("`debark releases` shows what it has")
+            })?
+        }
+    };
+    let failed = |error: std::io::Error| Problem::input(format!("a temporary directory: {error}"));
+    let directory = tempfile::tempdir().map_err(failed)?;
+    let path = directory.path().join(entry.path.rsplit('/').next().unwrap_or("package.deb"));
+    store.download(&entry, &path).map_err(problem::store)?;
+    if let Some(bytes) = store.provenance(&entry).map_err(problem::store)? {
+        std::fs::write(Provenance::path_of(&path), bytes).map_err(failed)?;
+    }
+    Ok(Some((directory, path)))
+}
+
+/// Which package, and which version if one is named.
+fn named(project: &Project, what: &str) -> Result<(PackageName, Option<PackageVersion>), Problem> {
+    if what.contains(['@', '=']) || project.packages.keys().any(|name| name.as_str() == what) {
+        let spec: Spec = what.parse().map_err(Problem::input)?;
+        return Ok((spec.package, spec.version));
+    }
+    let names: Vec<&PackageName> = project.packages.keys().collect();
+    match (names.as_slice(), what.parse::<PackageVersion>()) {
+        ([only], Ok(version)) => Ok(((*only).clone(), Some(version))),
+        (_, Ok(_)) => {
+            let names: Vec<&str> = names.into_iter().map(PackageName::as_str).collect();
+            Err(Problem::input(format!("which package's {what}?"))
+                .hint(format!("name it as PACKAGE@{what}; the project has {}", names.join(", "))))
+        }
+        (_, Err(_)) => Err(Problem::input(format!("{what} is neither a file nor a version of a package"))
+            .hint("name a file, or PACKAGE@VERSION of what `debark releases` shows")),
+    }
 }
 
 /// The project's keys; none without a project.

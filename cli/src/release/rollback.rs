@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use debark_ledger::DeployAction;
-use debark_order::{Environment, PackageVersion};
+use debark_ledger::state::Bad;
+use debark_ledger::{DeployAction, Kind, Ledger};
+use debark_order::{Environment, PackageName, PackageVersion};
 
 use super::context::Problem;
 use super::desk::{DeskArgs, Spec, at_desk};
@@ -51,12 +52,21 @@ pub fn run(args: &RollbackArgs) -> ExitCode {
             None => state.last_good(&package),
         };
         let Some(release) = found.cloned() else {
-            let (message, hint) = match &to {
-                Some(version) => (
+            let known = state.packages.get(&package);
+            let bad = to.as_ref().and_then(|to| known?.bad.iter().rev().find(|bad| bad.version == *to));
+            let (message, hint) = match (&to, bad) {
+                (Some(_), Some(bad)) => (
+                    was_bad(&ledger, &args.env, &package, bad),
+                    format!(
+                        "debark unhold {package}@{0} --env {1} --reason WHY, then debark deploy {package}@{0} --to {1}",
+                        bad.version, args.env
+                    ),
+                ),
+                (Some(version), None) => (
                     format!("{package} {version} has not been live in {}", args.env),
                     format!("debark history --env {} --package {package} shows what was", args.env),
                 ),
-                None => (
+                (None, _) => (
                     format!("{} has no earlier good version of {package}", args.env),
                     "name one by --to, or deploy a new version".to_owned(),
                 ),
@@ -100,4 +110,20 @@ pub fn run(args: &RollbackArgs) -> ExitCode {
         }
         .perform()
     })
+}
+
+/// Why a version that is held as bad is nothing to go back to.
+fn was_bad(ledger: &Ledger, environment: &Environment, package: &PackageName, bad: &Bad) -> String {
+    let entry = ledger.entry(environment, bad.sequence).ok().map(|recorded| recorded.entry.kind);
+    let what = match entry {
+        Some(Kind::Started(_)) => "was live until it was rolled back",
+        _ => "has failed",
+    };
+    format!(
+        "{package} {} {what} in {environment} (entry {}, by {}), and is held as bad since: {}",
+        bad.version,
+        bad.sequence,
+        bad.by,
+        super::records::plain(&bad.why)
+    )
 }

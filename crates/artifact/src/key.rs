@@ -11,6 +11,7 @@ use pgp::composed::{
     ArmorOptions, Deserializable as _, DetachedSignature, KeyType, SecretKeyParamsBuilder, SignedSecretKey,
 };
 use pgp::crypto::hash::HashAlgorithm;
+use pgp::crypto::public_key::PublicKeyAlgorithm;
 use pgp::ser::Serialize as _;
 use pgp::types::{KeyDetails as _, Password};
 use zeroize::Zeroizing;
@@ -283,7 +284,15 @@ impl SoftwareKey {
     }
 
     fn sign(&self, data: &mut dyn Read) -> Result<Vec<u8>, KeyError> {
-        let (rng, hash) = (rand::thread_rng(), HashAlgorithm::Sha512);
+        let key = self.subkey().map_or_else(|| self.key.algorithm(), |subkey| subkey.key.algorithm());
+        // As strong as the digest by which the whole package is known; and gpgv computes it several times as fast as SHA-512
+        // where the processor has instructions for it. Others want a digest that is as long as they are (RFC 9580, 5.2.3).
+        let short = matches!(
+            key,
+            PublicKeyAlgorithm::RSA | PublicKeyAlgorithm::EdDSALegacy | PublicKeyAlgorithm::Ed25519
+        );
+        let hash = if short { HashAlgorithm::Sha256 } else { HashAlgorithm::Sha512 };
+        let rng = rand::thread_rng();
         let signature = match self.subkey() {
             Some(subkey) => DetachedSignature::sign_binary_data(rng, &subkey.key, &self.password, hash, data),
             None => {

@@ -137,7 +137,7 @@ impl Database {
         Ok(database)
     }
 
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut places: HashMap<(String, String), usize> = HashMap::new();
         let mut stanzas: Vec<Stanza> = Vec::new();
         for text in text.split("\n\n") {

@@ -47,7 +47,7 @@ pub fn report(package: &PackageName) -> Result<FileReport> {
     };
     let digest = live.and_then(|live| live.digest);
     let kept = match &digest {
-        Some(digest) => match store::verified(digest, &trust::keyring()?) {
+        Some(digest) => match store::verified(digest, &trust::keyring()?, None) {
             Ok(kept) => {
                 report.kept_is_whole = Some(true);
                 Some(kept)

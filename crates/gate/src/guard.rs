@@ -35,7 +35,7 @@ fn guard() -> Result<()> {
     let interrupted = open.phase != Phase::Installed;
     if open.phase == Phase::Begun && open.order.action != Action::Deploy {
         // What a rollback leads to is good, and half of it is not.
-        return work::forward(&open).map(drop);
+        return work::forward(&open, false, None).map(drop);
     }
     let Some(deadline) = open.deadline else {
         return if interrupted { work::back(&open, "it was interrupted").map(drop) } else { Ok(()) };

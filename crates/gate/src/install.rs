@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,13 +14,22 @@ use crate::dpkg::{self, Database};
 use crate::failure::{Failing as _, Result, fail, file};
 use crate::journal::{self, Step};
 use crate::state::{Open, State};
-use crate::store::{self, Kept};
+use crate::store::{self, Kept, Trace};
 use crate::{command, locks, place, relations, trust, unit, units};
 
 /// What a configuration file is called that the live version does not know.
 pub const ASIDE: &str = ".dpkg-debark";
 /// Nobody is asked anything, and local changes stay.
 const CONFFILES: [&str; 2] = ["--force-confdef", "--force-confold"];
+
+/// apt without its sources, as if only what is installed existed: it reads no lists, which is most of its time, and leaves
+/// its caches on the disk alone.
+const ALONE: [&str; 4] = [
+    "Dir::Etc::SourceList=/dev/null",
+    "Dir::Etc::SourceParts=/dev/null",
+    "Dir::Cache::pkgcache=",
+    "Dir::Cache::srcpkgcache=",
+];
 
 /// Going back, and rolling back, have at least that much time.
 const PATIENCE_BACK: Duration = Duration::from_secs(120);
@@ -30,6 +40,10 @@ struct Way<'a> {
     open: &'a Open,
     /// Whether the version may go down.
     down: bool,
+    /// Whether the plan was that no other package changes: apt needs no sources then.
+    alone: bool,
+    /// The package, if it was hashed a moment ago.
+    came: Option<&'a Trace>,
     within: Duration,
     deadline: Instant,
     lock_deadline: Instant,
@@ -46,6 +60,8 @@ impl<'a> Way<'a> {
             package: &open.order.package,
             open,
             down,
+            alone: false,
+            came: None,
             within,
             deadline: now + within,
             lock_deadline: now + within.min(patience),
@@ -63,12 +79,12 @@ impl<'a> Way<'a> {
     }
 }
 
-/// Makes an open order's target live.
+/// Makes an open order's target live. `alone`: [`Plan::alone`] was true a moment ago; `came`: the package came a moment ago.
 ///
 /// # Errors
 /// It is not; what was done may have to be undone.
-pub fn forward(open: &Open) -> Result<unit::Outcome> {
-    let way = Way::new(open, open.order.action != Action::Deploy)?;
+pub fn forward(open: &Open, alone: bool, came: Option<&Trace>) -> Result<unit::Outcome> {
+    let way = Way { alone, came, ..Way::new(open, open.order.action != Action::Deploy)? };
     way.repair()?;
     way.step(Step::Installing, "")?;
     let notes = way.reach(open.target.as_ref())?;
@@ -125,7 +141,7 @@ impl Way<'_> {
         let before = Database::read()?;
         let Some(target) = target else { return self.remove(&before) };
         let kept = match &target.digest {
-            Some(digest) => match store::verified(digest, &trust::keyring()?) {
+            Some(digest) => match store::verified(digest, &trust::keyring()?, self.came) {
                 Ok(kept) => Some(kept),
                 Err(failure) if failure.kind == FailureKind::NotKept => None,
                 Err(failure) => return Err(failure),
@@ -184,14 +200,28 @@ impl Way<'_> {
     }
 
     fn apt(&self, target: &Version, kept: Option<&Kept>, before: &Database) -> Result<()> {
+        if self.alone && kept.is_some() {
+            match self.apt_once(target, kept, before, true) {
+                // What is installed has changed since the plan: apt is to look further.
+                Err(failure) if failure.kind == FailureKind::Dependencies => {}
+                done => return done,
+            }
+        }
+        self.apt_once(target, kept, before, false)
+    }
+
+    fn apt_once(&self, target: &Version, kept: Option<&Kept>, before: &Database, alone: bool) -> Result<()> {
         locks::wait_for_apt(self.lock_deadline)?;
         let seconds = self.lock_deadline.saturating_duration_since(Instant::now()).as_secs();
         let what = match kept {
             Some(kept) => store::path(&kept.digest).to_string_lossy().into_owned(),
             None => format!("{}={}", self.package, target.version),
         };
-        let mut argv = apt_get();
+        let mut argv = apt_get(alone);
         argv.extend(["-o".into(), format!("DPkg::Lock::Timeout={seconds}")]);
+        if let Some(kept) = kept.filter(|_| alone) {
+            argv.extend(["-o".into(), format!("Dir::Cache::Archives={}/", archives(kept)?.display())]);
+        }
         if self.down {
             argv.push("--allow-downgrades".into());
         }
@@ -318,11 +348,20 @@ impl Way<'_> {
     }
 }
 
-/// What apt would do: sentences.
+/// What apt would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Sentences.
+    pub steps: Vec<String>,
+    /// No other package changes, nor would one if apt knew its sources.
+    pub alone: bool,
+}
+
+/// What apt would do.
 ///
 /// # Errors
 /// [`FailureKind::Dependencies`].
-pub fn plan(package: &PackageName, kept: &Kept, down: bool) -> Result<Vec<String>> {
+pub fn plan(package: &PackageName, kept: &Kept, down: bool) -> Result<Plan> {
     let database = Database::read()?;
     let from = database.version(package);
     let own = match &from {
@@ -335,32 +374,50 @@ pub fn plan(package: &PackageName, kept: &Kept, down: bool) -> Result<Vec<String
     };
     if let Some(trouble) = database.package(package).and_then(dpkg::Stanza::trouble) {
         // apt says nothing while a package wants to be reinstalled.
-        return Ok(vec![format!("repairs {package}, which is {trouble}"), own]);
+        let steps = vec![format!("repairs {package}, which is {trouble}"), own];
+        return Ok(Plan { steps, alone: false });
     }
-    if down && relations::can_replace(&database, package, &kept.relations) {
-        return Ok(vec![own]);
+    if relations::can_replace(&database, package, &kept.relations)
+        && (down || relations::stays_whole(&database, package, kept))
+    {
+        return Ok(Plan { steps: vec![own], alone: true });
     }
-    let mut argv = apt_get();
-    argv.push("--simulate".into());
+    let mut words = Vec::new();
     if down {
-        argv.push("--allow-downgrades".into());
+        words.push("--allow-downgrades".to_owned());
     }
     if from.as_ref() == Some(&kept.version) {
-        argv.push("--reinstall".into());
+        words.push("--reinstall".into());
     }
-    argv.extend(["install".into(), store::path(&kept.digest).to_string_lossy().into_owned()]);
-    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-    let ended = command::output(&argv, None, Duration::from_secs(300))
-        .map_err(|error| fail(FailureKind::Internal, format!("cannot run apt-get: {error}")))?;
+    words.extend(["install".into(), store::path(&kept.digest).to_string_lossy().into_owned()]);
+    // With the sources apt finds the same, only later, if all that is depended on is there. What is recommended and is not
+    // there might come from them.
+    let near = simulated(&words, true)?;
+    if near.is_fine()
+        && !near.stdout.contains("\nRecommended packages:\n")
+        && sentences(&near.stdout, package).is_empty()
+    {
+        return Ok(Plan { steps: vec![own], alone: true });
+    }
+    let ended = simulated(&words, false)?;
     if !ended.is_fine() {
         return Err(explained(package, "apt-get", &format!("{}\n{}", ended.stdout, ended.stderr)));
     }
     let mut steps = sentences(&ended.stdout, package);
     steps.push(own);
-    Ok(steps)
+    Ok(Plan { steps, alone: false })
 }
 
-fn apt_get() -> Vec<String> {
+fn simulated(words: &[String], alone: bool) -> Result<command::Ended> {
+    let mut argv = apt_get(alone);
+    argv.push("--simulate".into());
+    argv.extend_from_slice(words);
+    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+    command::output(&argv, None, Duration::from_secs(300))
+        .map_err(|error| fail(FailureKind::Internal, format!("cannot run apt-get: {error}")))
+}
+
+fn apt_get(alone: bool) -> Vec<String> {
     let mut argv: Vec<String> =
         ["apt-get", "--assume-yes", "--quiet", "--no-remove"].map(String::from).into();
     for option in CONFFILES {
@@ -370,7 +427,29 @@ fn apt_get() -> Vec<String> {
     for option in ["Dpkg::Use-Pty=0", "APT::Sandbox::User=root", "APT::Color=0"] {
         argv.extend(["-o".into(), option.into()]);
     }
+    for option in ALONE.iter().filter(|_| alone) {
+        argv.extend(["-o".into(), (*option).into()]);
+    }
     argv
+}
+
+/// A directory of archives, as apt knows them, that has a kept package: apt computes four digests of what it fetches, and
+/// none of what it has (pkgAcqArchive::QueueNext of apt's apt-pkg/acquire-item.cc: by name and size). This one was
+/// hashed a moment ago. Should an apt not find it there, it takes the file that it is given.
+fn archives(kept: &Kept) -> Result<std::path::PathBuf> {
+    let directory = place::run("archives");
+    let made = || {
+        match fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::DirBuilder::new().mode(0o700).create(&directory)?;
+        let version = kept.version.as_str().replace('_', "%5f").replace(':', "%3a");
+        let name = format!("{}_{version}_{}.deb", kept.package, kept.architecture);
+        std::os::unix::fs::symlink(store::path(&kept.digest), directory.join(name))
+    };
+    made().map_err(|error| file(&directory, &error))?;
+    Ok(directory)
 }
 
 /// `Inst` and `Remv` lines of other packages.

@@ -12,6 +12,8 @@ use crate::{check, files, place, status, trust};
 
 /// Talks until the other side hangs up.
 pub fn main() -> ExitCode {
+    // Packages come in larger pieces, and sshd waits less often; it is as right with less.
+    let _ = rustix::pipe::fcntl_setpipe_size(io::stdin(), 1 << 20);
     match talk(&mut BufReader::with_capacity(256 << 10, io::stdin().lock()), &mut io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -10,6 +10,7 @@ use crate::dpkg::{self, Database};
 use crate::failure::{Failing as _, Result, fail};
 use crate::journal::{self, Step};
 use crate::state::{self, Finished, Live, Open, Phase, State};
+use crate::store::Trace;
 use crate::unit::{self, Job, Outcome};
 use crate::{accept, install, locks, status, store, trust};
 
@@ -19,6 +20,10 @@ type Said<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
 #[derive(Default)]
 pub struct Session {
     accepted: Option<(Order, Digest)>,
+    /// The package that came in this conversation, and so was hashed and verified a moment ago.
+    came: Option<Trace>,
+    /// The order whose plan was that no other package changes.
+    alone: Option<Digest>,
 }
 
 impl Session {
@@ -36,7 +41,7 @@ impl Session {
     /// # Errors
     /// The order is refused.
     pub fn prepare(&mut self, sealed: &SealedOrder) -> Result<Reply> {
-        self.accepted = None;
+        *self = Self::default();
         let (order, id) = accept::order(sealed)?;
         store::sweep();
         let state = State::load()?;
@@ -71,22 +76,28 @@ impl Session {
             }
         };
         let kept = store::receive(from, &order, id, &keyring)?;
-        Ok(kept.map(|kept| Reply::Stored { key: kept.key }))
+        Ok(kept.map(|(kept, trace)| {
+            self.came = Some(trace);
+            Reply::Stored { key: kept.key }
+        }))
     }
 
     /// [`debark_order::gate::Request::Plan`].
     ///
     /// # Errors
     /// apt cannot do it.
-    pub fn plan(&self) -> Result<Reply> {
-        let (order, _, state) = self.current()?;
+    pub fn plan(&mut self) -> Result<Reply> {
+        let (order, id, state) = self.current()?;
         let steps = if order.action == Action::Abort {
             vec![format!("puts back what was live before {} {}", order.package, order.version)]
         } else if is_live(order, &state)? {
             Vec::new()
         } else {
-            let kept = store::verified(&order.digest, &trust::keyring()?)?;
-            install::plan(&order.package, &kept, order.action != Action::Deploy)?
+            let came = self.came.as_ref().filter(|came| came.digest() == order.digest);
+            let kept = store::verified(&order.digest, &trust::keyring()?, came)?;
+            let plan = install::plan(&order.package, &kept, order.action != Action::Deploy)?;
+            self.alone = plan.alone.then_some(id);
+            plan.steps
         };
         Ok(Reply::Planned { steps })
     }
@@ -122,11 +133,11 @@ impl Session {
                 if let Some(open) = &state.open {
                     if open.order.package != order.package {
                         said(&format!("puts back {}, which nobody has confirmed", open.order.package))?;
-                        run(open, true, "a later order has come", said)?;
+                        run(open, Way::Back("a later order has come"), said)?;
                         return self.installed(said);
                     }
                     if order.action == Action::Abort {
-                        let notes = run(open, true, "the deployment was aborted", said)?.notes;
+                        let notes = run(open, Way::Back("the deployment was aborted"), said)?.notes;
                         finished(order, id, &notes)?;
                         return Ok(Installed { changed: true, notes, ..Installed::default() });
                     }
@@ -171,8 +182,12 @@ impl Session {
                 order.package, back.version
             ));
         }
-        notes.extend(run(&open, false, "", said)?.notes);
+        notes.extend(run(&open, self.forward(id), said)?.notes);
         Ok(Installed { changed: true, notes, ..Installed::default() })
+    }
+
+    fn forward(&self, id: Digest) -> Way<'_> {
+        Way::Forward { alone: self.alone == Some(id), came: self.came.as_ref() }
     }
 
     /// What [`debark_order::gate::Request::Check`] is to check.
@@ -248,7 +263,7 @@ impl Session {
                 }
             },
         };
-        let notes = run(&open, true, "the controller asked for it", said)?.notes;
+        let notes = run(&open, Way::Back("the controller asked for it"), said)?.notes;
         Ok(Reply::Reverted { to: open.back, notes })
     }
 }
@@ -454,7 +469,13 @@ fn resume(open: &Open, said: Said<'_>) -> Result<Installed> {
             if let Some(deadline) = open.deadline {
                 unit::arm(deadline.saturating_sub(state::now()).max(open.order.confirm_within.into()))?;
             }
-            run(open, open.phase == Phase::Reverting, "it was interrupted", said)?
+            let back = open.phase == Phase::Reverting;
+            let way = if back {
+                Way::Back("it was interrupted")
+            } else {
+                Way::Forward { alone: false, came: None }
+            };
+            run(open, way, said)?
         }
     };
     if open.phase == Phase::Reverting {
@@ -466,11 +487,26 @@ fn resume(open: &Open, said: Said<'_>) -> Result<Installed> {
     Ok(Installed { changed: true, notes: outcome.notes, ..Installed::default() })
 }
 
+/// Which way a worker is to go.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    /// To the order's target; whether no other package changes, and the package if it came a moment ago.
+    Forward { alone: bool, came: Option<&'a Trace> },
+    /// To what was live before, for this reason.
+    Back(&'a str),
+}
+
 /// Lets the unit do it, and waits.
-fn run(open: &Open, back: bool, why: &str, said: Said<'_>) -> Result<Outcome> {
+fn run(open: &Open, way: Way<'_>, said: Said<'_>) -> Result<Outcome> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let nonce = format!("{}-{}-{}", std::process::id(), now.tv_sec, now.tv_nsec);
-    let job = Job { nonce: nonce.clone(), id: open.id, back, why: why.into() };
+    let mut job =
+        Job { nonce: nonce.clone(), id: open.id, back: false, why: String::new(), alone: false, came: None };
+    match way {
+        Way::Forward { alone, came } => (job.alone, job.came) = (alone, came.cloned()),
+        Way::Back(why) => (job.back, job.why) = (true, why.into()),
+    }
+    let back = job.back;
     let limit = open.order.install_within.into();
     // systemd may still be clearing away the unit of before.
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -498,7 +534,7 @@ fn gone(open: &Open, said: Said<'_>) -> Result<Installed> {
     match State::load()?.open {
         Some(now) if now.id == open.id && now.phase == Phase::Installed => return Ok(unchanged(&now.notes)),
         Some(now) if now.id == open.id => {
-            run(&now, true, why, said)?;
+            run(&now, Way::Back(why), said)?;
         }
         _ => {}
     }

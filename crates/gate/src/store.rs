@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +30,9 @@ pub struct Kept {
     pub package: PackageName,
     /// As in its control file.
     pub version: PackageVersion,
+    /// As in its control file; empty in records of gates that did not note it.
+    #[serde(default)]
+    pub architecture: String,
     /// Of the file.
     pub digest: Digest,
     /// Of the file, in bytes.
@@ -38,6 +41,9 @@ pub struct Kept {
     pub installed_size: u64,
     /// What it asks of other packages.
     pub relations: BTreeMap<String, String>,
+    /// What it recommends.
+    #[serde(default)]
+    pub recommends: String,
     /// Its configuration files.
     pub conffiles: Vec<String>,
     /// Fingerprint of the key that signed it.
@@ -54,6 +60,37 @@ impl Kept {
     /// Its name for others.
     pub fn as_version(&self) -> Version {
         Version { version: self.version.clone(), digest: Some(self.digest) }
+    }
+}
+
+/// What tells a file from what it might become. Whoever writes to it, renames it or puts another one in its place changes this, and
+/// nothing but the clock brings the time of the last change back (inode(7), "Last status change timestamp").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    digest: Digest,
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Trace {
+    fn of(file: &File, digest: Digest) -> io::Result<Self> {
+        let found = file.metadata()?;
+        Ok(Self {
+            digest,
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+
+    /// What the file had when it was hashed.
+    pub const fn digest(&self) -> Digest {
+        self.digest
     }
 }
 
@@ -98,18 +135,21 @@ pub fn all() -> Result<Vec<Kept>> {
     Ok(found)
 }
 
-/// Hashes a kept file again, and checks its signature again if trust has changed: a key that was revoked since signs no
-/// rollback.
+/// Hashes a kept file again, unless it is the very one of `came`, which was hashed a moment ago; and checks its signature again if
+/// trust has changed: a key that was revoked since signs no rollback.
 ///
 /// # Errors
 /// [`FailureKind::NotKept`], [`FailureKind::UnsafePath`], [`FailureKind::PackageSignature`].
-pub fn verified(digest: &Digest, keyring: &Keyring) -> Result<Kept> {
+pub fn verified(digest: &Digest, keyring: &Keyring, came: Option<&Trace>) -> Result<Kept> {
     let Some(mut kept) = find(digest)? else {
         return Err(fail(FailureKind::NotKept, format!("{digest} is not in this host's store")));
     };
     let path = path(digest);
     let deb = place::open(&path)?;
-    if hash(&deb).map_err(|error| file(&path, &error))? != *digest {
+    let same = came.is_some()
+        && came == Some(&Trace::of(&deb, *digest).map_err(|error| file(&path, &error))?)
+        && kept.size == came.map_or(0, |came| came.size);
+    if !same && hash(&deb).map_err(|error| file(&path, &error))? != *digest {
         return Err(fail(
             FailureKind::UnsafePath,
             format!("{} is no longer what was put there", path.display()),
@@ -188,7 +228,7 @@ pub fn receive(
     order: &Order,
     id: Digest,
     keyring: &Keyring,
-) -> io::Result<Result<Kept>> {
+) -> io::Result<Result<(Kept, Trace)>> {
     let mut body = from.take(order.size);
     let result = take(&mut body, order, id, keyring);
     // What follows in the stream has to be the next request.
@@ -199,7 +239,12 @@ pub fn receive(
     Ok(result)
 }
 
-fn take(body: &mut io::Take<&mut impl Read>, order: &Order, id: Digest, keyring: &Keyring) -> Result<Kept> {
+fn take(
+    body: &mut io::Take<&mut impl Read>,
+    order: &Order,
+    id: Digest,
+    keyring: &Keyring,
+) -> Result<(Kept, Trace)> {
     let store = place::state("store");
     place::directory(&store)?;
     room(&store, order.size, "the package")?;
@@ -218,7 +263,7 @@ fn keep(
     id: Digest,
     keyring: &Keyring,
     temporary: &Path,
-) -> Result<Kept> {
+) -> Result<(Kept, Trace)> {
     let on_disk = |error: io::Error| file(temporary, &error);
     let mut deb = place::create(temporary).map_err(on_disk)?;
     let mut hash = sha2::Sha256::new();
@@ -250,10 +295,12 @@ fn keep(
     let kept = Kept {
         package: order.package.clone(),
         version: order.version.clone(),
+        architecture: control.stanza.get("architecture").unwrap_or_default().to_owned(),
         digest,
         size: order.size,
         installed_size: control.stanza.get("installed-size").and_then(|text| text.parse().ok()).unwrap_or(0),
         relations: relations::of(&control.stanza),
+        recommends: control.stanza.get("recommends").unwrap_or_default().to_owned(),
         conffiles: control.conffiles,
         key,
         trust: keyring.digest,
@@ -264,7 +311,9 @@ fn keep(
     write_record(&kept)?;
     fs::rename(temporary, path(&digest)).map_err(on_disk)?;
     place::sync_parent(temporary)?;
-    Ok(kept)
+    // After the rename, which changes it.
+    let trace = Trace::of(&deb, digest).map_err(on_disk)?;
+    Ok((kept, trace))
 }
 
 /// What a package's control archive says. It is read by dpkg-deb, and only once the signature is known to be good.

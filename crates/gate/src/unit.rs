@@ -8,6 +8,7 @@ use debark_order::gate::{Failure, FailureKind, PROGRAM, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failing as _, Result, fail, file};
+use crate::store::Trace;
 use crate::{command, locks, place};
 
 /// The unit that works. One name: systemd itself sees to it that there is one at a time.
@@ -29,6 +30,12 @@ pub struct Job {
     pub back: bool,
     /// Why it goes back.
     pub why: String,
+    /// Whether the plan was that no other package changes.
+    #[serde(default)]
+    pub alone: bool,
+    /// The package that is to be installed, if it came a moment ago.
+    #[serde(default)]
+    pub came: Option<Trace>,
 }
 
 /// What it did.

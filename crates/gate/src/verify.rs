@@ -70,6 +70,7 @@ fn check(deb: &File, layout: &Layout, keys: &Path, signature: &Path, keyring: &K
         .spawn()
         .map_err(internal)?;
     if let Some(mut stdin) = child.stdin.take() {
+        let _ = rustix::pipe::fcntl_setpipe_size(&stdin, 1 << 20);
         match deb::write_signed(deb, layout, &mut stdin) {
             Ok(()) => {}
             // It has seen enough: its exit code tells.

@@ -8,6 +8,7 @@ use debark_order::gate::{Failure, FailureKind, Version};
 use crate::failure::{Result, fail};
 use crate::journal::{self, Step};
 use crate::state::{self, Finished, Live, Open, Phase, State};
+use crate::store::Trace;
 use crate::unit::{self, Done, Outcome};
 use crate::{install, locks, place, store};
 
@@ -31,7 +32,7 @@ fn work() -> Result<()> {
     let outcome = match open {
         None => Err(fail(FailureKind::Protocol, "the order is no longer the open one")),
         Some(open) if job.back => back(&open, &job.why),
-        Some(open) => forward(&open),
+        Some(open) => forward(&open, job.alone, job.came.as_ref()),
     };
     unit::write("done.json", &Done { nonce: job.nonce, outcome })
 }
@@ -40,8 +41,8 @@ fn work() -> Result<()> {
 ///
 /// # Errors
 /// Why it failed, and where the host is now.
-pub fn forward(open: &Open) -> Result<Outcome> {
-    let failure = match install::forward(open) {
+pub fn forward(open: &Open, alone: bool, came: Option<&Trace>) -> Result<Outcome> {
+    let failure = match install::forward(open, alone, came) {
         Ok(outcome) => return installed(open, outcome),
         Err(failure) => failure,
     };

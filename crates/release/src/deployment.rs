@@ -154,6 +154,8 @@ pub fn deploy(
     let hosts: Vec<String> = wanted.waves.iter().flatten().cloned().collect();
     let slots = hosts.iter().map(|host| Ok(Mutex::new(Slot::new(host.clone(), site.target(host)?))));
     let slots: Vec<Mutex<Slot>> = slots.collect::<Result<_, String>>().map_err(Trouble::Input)?;
+    // Nothing is said to hosts before it is on record; but they can be called while that is done.
+    slots.iter().take(wanted.rules.at_once).for_each(|slot| lock(slot).connect());
     let sealed = seal(wanted, sequence, actor, signer)?;
     let started = Started {
         action: wanted.action,

@@ -14,6 +14,8 @@ use debark_order::gate::{Failure, FailureKind, PROGRAM, PROTOCOL, Reply, Request
 
 /// Bytes for a thread's stack; only what is touched counts.
 const STACK: usize = 256 << 10;
+/// Bytes of a package that may be on their way to ssh.
+const PIPE: usize = 1 << 20;
 /// How long the gate may be silent within a request: installations have bounds of their own and report progress.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -63,6 +65,7 @@ pub struct Link {
     replies: Receiver<std::io::Result<Option<Reply>>>,
     talk: Arc<Mutex<SshTalk>>,
     target: Target,
+    greeted: bool,
     /// The host's clock when it answered, in seconds since 1970.
     pub clock: u64,
 }
@@ -81,6 +84,16 @@ impl Link {
     /// # Errors
     /// The host cannot be reached, is not enrolled, or has a gate that speaks another protocol.
     pub fn open(target: &Target) -> Result<Self, HostError> {
+        let mut link = Self::start(target)?;
+        link.greet()?;
+        Ok(link)
+    }
+
+    /// Begins to connect, and waits for nothing.
+    ///
+    /// # Errors
+    /// ssh cannot be started.
+    pub fn start(target: &Target) -> Result<Self, HostError> {
         let mut command = if target.local {
             let mut command = Command::new("sh");
             command.args(["-c", &remote_command()]);
@@ -125,32 +138,44 @@ impl Link {
                 }
             })
         });
-        let mut link = Self {
+        let link = Self {
             name: target.name.clone(),
             child,
             stdin: Some(stdin),
             replies,
             talk,
             target: target.clone(),
+            greeted: false,
             clock: 0,
         };
         spawned.map_err(|error| local(format!("cannot start a thread: {error}")))?;
-        let patience = Duration::from_secs(u64::from(target.timeout.max(1)) + 15);
-        match link.reply(patience)? {
+        Ok(link)
+    }
+
+    /// Waits for the gate's first words, unless they have been heard.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn greet(&mut self) -> Result<(), HostError> {
+        if self.greeted {
+            return Ok(());
+        }
+        let patience = Duration::from_secs(u64::from(self.target.timeout.max(1)) + 15);
+        match self.reply(patience)? {
             Reply::Hello { protocol: PROTOCOL, clock, .. } => {
-                link.clock = clock;
-                Ok(link)
+                (self.greeted, self.clock) = (true, clock);
+                Ok(())
             }
             Reply::Hello { protocol, version, .. } => Err(HostError::gate(
                 FailureKind::Unsupported,
                 format!(
                     "the gate of {} (debark {version}) speaks protocol {protocol}, and this debark {PROTOCOL}",
-                    link.name
+                    self.name
                 ),
                 Some("bring it up to date: debark enroll"),
             )),
             Reply::Failed(failure) => Err(HostError::Gate(failure)),
-            _ => Err(HostError::lost(format!("{} says something that no gate says first", link.name))),
+            _ => Err(HostError::lost(format!("{} says something that no gate says first", self.name))),
         }
     }
 
@@ -176,8 +201,10 @@ impl Link {
     pub fn send_package(&mut self, package: &mut dyn Read, size: u64) -> Result<Reply, HostError> {
         self.send(&Request::Package)?;
         let Some(stdin) = &mut self.stdin else { return Err(HostError::lost("the connection is closed")) };
+        // What ssh can take at once, as far as an unprivileged user may (pipe(7)); it is as right with less.
+        let _ = rustix::pipe::fcntl_setpipe_size(&*stdin, PIPE);
         // A gate that refuses says so and reads no more: then writing fails, and its words are what counts.
-        let _ = std::io::copy(&mut package.take(size), stdin).and_then(|_| stdin.flush());
+        let _ = copy(&mut package.take(size), stdin);
         loop {
             match self.reply(SILENCE)? {
                 Reply::Progress { .. } => {}
@@ -246,6 +273,10 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.stdin = None;
+        if !self.greeted {
+            // There may be nobody.
+            self.end();
+        }
         // The gate ends when its input does; one that hangs is not waited for.
         let deadline = Instant::now() + Duration::from_millis(500);
         while Instant::now() < deadline {
@@ -256,6 +287,19 @@ impl Drop for Link {
         }
         self.end();
         let _ = self.child.wait();
+    }
+}
+
+/// As [`std::io::copy`], in larger pieces: each costs ssh's and the gate's process a turn.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<()> {
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return to.flush(),
+            Ok(read) => to.write_all(buffer.get(..read).unwrap_or_default())?,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

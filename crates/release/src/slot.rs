@@ -57,6 +57,8 @@ pub struct Slot {
     pub host: String,
     target: Target,
     link: Option<Link>,
+    /// A connection that is being made, for [`Self::open`].
+    next: Option<Link>,
     /// How far it is.
     pub standing: Standing,
     /// What was live before.
@@ -77,6 +79,7 @@ impl Slot {
             host,
             target,
             link: None,
+            next: None,
             standing: Standing::Untouched,
             before: None,
             live: false,
@@ -103,6 +106,11 @@ impl Slot {
         !matches!(self.standing, Standing::Lost { .. } | Standing::Failed { .. } | Standing::Reverted)
     }
 
+    /// Begins to connect, so that the handshake costs no time of its own. What goes wrong shows when it is tried again.
+    pub fn connect(&mut self) {
+        self.next = Link::start(&self.target).ok();
+    }
+
     /// Connects, and has the order accepted.
     pub fn prepare(&mut self, order: &SealedOrder, monitor: &dyn Monitor) {
         self.began = Instant::now();
@@ -115,7 +123,11 @@ impl Slot {
 
     fn open(&mut self, order: &SealedOrder) -> Result<(bool, bool, Option<Version>), HostError> {
         self.link = None;
-        let mut link = Link::open(&self.target)?;
+        let mut link = match self.next.take() {
+            Some(link) => link,
+            None => Link::start(&self.target)?,
+        };
+        link.greet()?;
         let reply = link.ask(&Request::Prepare { order: order.clone() }, |_| {})?;
         let Reply::Prepared { kept, live, before } = reply else { return Err(odd(&self.host)) };
         self.link = Some(link);
@@ -186,6 +198,10 @@ impl Slot {
         let told = |text: &str| monitor.event(Event::Host(host.clone(), text.to_owned()));
         let Reply::Installed(done) = link.ask(&Request::Install, told)? else { return Err(odd(&host)) };
         done.notes.into_iter().for_each(|note| monitor.event(Event::Note(host.clone(), note)));
+        if !confirm {
+            // What is to confirm it: made after the installation, while the checks go on.
+            self.next = Link::start(&self.target).ok();
+        }
         let Reply::Checked { results } = link.ask(&Request::Check, told)? else { return Err(odd(&host)) };
         if let Some(bad) = results.into_iter().find(|result| result.problem.is_some()) {
             return Err(unhealthy(bad));
@@ -196,9 +212,16 @@ impl Slot {
         Ok(())
     }
 
-    /// Confirms through a connection of its own: that the host can still be reached is part of what is confirmed.
+    /// Confirms through a connection that was made after the installation: that the host can still be reached is part of what
+    /// is confirmed.
     pub fn confirm(&mut self, order: &SealedOrder, monitor: &dyn Monitor) {
-        let confirmed = self.open(order).and_then(|_| {
+        let early = self.next.is_some();
+        let mut opened = self.open(order);
+        if early && matches!(opened, Err(HostError::Unreachable(_))) {
+            // The checks may have taken longer than a silent connection lasts.
+            opened = self.open(order);
+        }
+        let confirmed = opened.and_then(|_| {
             let host = self.host.clone();
             let link = self.link.as_mut().ok_or_else(|| odd(&host))?;
             match link.ask(&Request::Confirm, |_| {})? {

@@ -1,5 +1,6 @@
 //! What a place has to be able to do, so that a store can be there.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use crate::error::Result;
@@ -22,6 +23,10 @@ pub(crate) struct Object {
 pub(crate) trait Backend: Send + Sync {
     /// An object of at most `limit` bytes; `None` if there is none.
     fn read(&self, path: &str, limit: u64) -> Result<Option<Found>>;
+    /// The file that an object is on this machine, if it is one.
+    fn file(&self, _path: &str) -> Option<PathBuf> {
+        None
+    }
     /// Hands an object over piece by piece; false if there is none.
     fn stream(&self, path: &str, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<bool>;
     /// Makes an object, at once and durably; false if there is one already.

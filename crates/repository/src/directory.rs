@@ -157,6 +157,10 @@ impl Backend for Directory {
         Ok(Some(Found { bytes, tag }))
     }
 
+    fn file(&self, path: &str) -> Option<PathBuf> {
+        Some(self.root.join(path))
+    }
+
     fn stream(&self, path: &str, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<bool> {
         let Some(mut file) = self.open(path)? else { return Ok(false) };
         let mut buffer = vec![0; 256 << 10];

@@ -31,4 +31,4 @@ pub use error::{Error, ErrorKind, Result};
 pub use packages::{Entry, compare_versions};
 pub use prune::{Kept, Prune, Pruned};
 pub use publish::{Outcome, Upload};
-pub use store::{Index, Keys, Seal, Signed, Store};
+pub use store::{Index, Keys, Seal, Signed, Store, is};

@@ -1,7 +1,7 @@
 //! The store, and what it is asked.
 
-use std::io::Write as _;
-use std::path::Path;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use debark_order::{Digest, PackageName, PackageVersion};
@@ -86,6 +86,21 @@ impl Index {
     pub fn newest(&self, package: &PackageName) -> Option<&Entry> {
         let of_it = self.entries.iter().filter(|entry| entry.package == *package);
         of_it.max_by(|a, b| compare_versions(a.version.as_str(), b.version.as_str()))
+    }
+}
+
+/// Whether a file can be read and has that digest.
+pub fn is(path: &Path, digest: Digest) -> bool {
+    let Ok(mut file) = std::fs::File::open(path) else { return false };
+    let mut hash = sha2::Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Digest::from_bytes(hash.finalize().into()) == digest,
+            Ok(read) => hash.update(buffer.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
     }
 }
 
@@ -192,12 +207,19 @@ impl Store {
             if Digest::from_bytes(hash.finalize().into()) != entry.digest {
                 return Err(self.not_as_listed(entry));
             }
-            file.sync_data().map_err(cannot)
+            // It has not to outlast a crash: whoever finds it later hashes it first.
+            Ok(())
         });
         if done.is_err() {
             let _ = std::fs::remove_file(to);
         }
         done
+    }
+
+    /// The package itself, if it is a file of this machine that still is what it should be.
+    pub fn file(&self, entry: &Entry) -> Option<PathBuf> {
+        let path = self.backend.file(&entry.path)?;
+        is(&path, entry.digest).then_some(path)
     }
 
     fn not_as_listed(&self, entry: &Entry) -> Error {

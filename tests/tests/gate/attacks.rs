@@ -83,6 +83,16 @@ pub fn all(world: &World) {
     let failure = rollback();
     is(&failure, FailureKind::UnsafePath, "no longer what was put there");
     told(failure.kind);
+    // The same within the conversation in which it came: size and time of the content are as they were.
+    let next = world.deb("1.2", &Parts::default());
+    let mut talk = world.prepared(&world.order(Action::Deploy, &next));
+    talk.send(&next).unwrap();
+    world.sh(&format!(
+        "f=/var/lib/debark/gate/store/{}.deb; touch -r $f /root/stamp; \
+         printf x | dd of=$f bs=1 seek=100 conv=notrunc status=none; touch -r /root/stamp $f",
+        next.digest().hex()
+    ));
+    is(&talk.install().unwrap_err(), FailureKind::UnsafePath, "no longer what was put there");
     world.sh(&format!("cp /root/kept {kept} && chmod 666 /etc/debark/signers"));
     is(
         &world.refused("ci", &world.order(Action::Deploy, &deb)),

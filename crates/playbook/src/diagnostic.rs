@@ -193,18 +193,28 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
+/// Nobody types a longer word by mistake.
+const LONGEST: usize = 64;
+
 /// The known word that was probably meant, if one is close.
 pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
-    let most = match word.chars().count() {
+    let length = word.chars().count();
+    let most = match length {
         0..=3 => 1,
         4..=5 => 2,
         _ => 3,
     };
+    // Each comparison takes the product of the lengths, and an inventory may have a million names: none that cannot be near.
+    let comparable =
+        |candidate: &str| length <= LONGEST && candidate.chars().count().abs_diff(length) <= most;
     known
         .into_iter()
         .filter_map(|candidate| {
-            let distance = strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());
+            let distance = match comparable(candidate) {
+                true => strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
+                false => usize::MAX,
+            };
             // `update_cach` and `cache_update` alike: letters may be off, words may be swapped.
             let near = distance <= most && distance < candidate.chars().count();
             let same_words = words(&lower) == words(candidate) && !lower.is_empty();
@@ -265,5 +275,8 @@ mod tests {
         assert_eq!(closest("cache_update", known), Some("update_cache"));
         assert_eq!(closest("nmae", known), Some("name"));
         assert_eq!(closest("upgrade", known), None);
+        // 10,000 million steps, were they compared.
+        let (long, other) = ("a".repeat(100_000), "b".repeat(100_000));
+        assert_eq!(closest(&long, [&*other]), None);
     }
 }

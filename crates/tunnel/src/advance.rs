@@ -11,6 +11,7 @@ use crate::conn::{Conn, Phase};
 use crate::engine::Engine;
 use crate::failure::{Failure, Stage};
 use crate::hello::Request;
+use crate::pace::Pace;
 
 /// A connection's room in either direction, in bytes: at 50 ms of round trip it carries 20 MB/s. What is not used costs
 /// no memory.
@@ -37,6 +38,8 @@ impl Engine {
             read_over: false,
             write_over: false,
             blocked: false,
+            pace: Pace::default(),
+            room: true,
         };
         self.number += 1;
         self.conns.insert(self.number, conn);

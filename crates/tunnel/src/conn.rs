@@ -10,6 +10,7 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{Socket, State};
 
 use crate::hello::Hello;
+use crate::pace::Pace;
 
 /// How far it is.
 pub(crate) enum Phase {
@@ -39,11 +40,15 @@ pub(crate) struct Conn {
     pub write_over: bool,
     /// The near side takes no more for now.
     pub blocked: bool,
+    /// How much may be under way to the host.
+    pub pace: Pace,
+    /// More may be under way now.
+    pub room: bool,
 }
 
 impl Conn {
     /// Moves bytes both ways as far as they go without waiting; whether any moved.
-    pub fn pump(&mut self, socket: &mut Socket<'_>) -> bool {
+    pub fn pump(&mut self, socket: &mut Socket<'_>, connections: usize, now: Instant) -> bool {
         let Some(fd) = &self.fd else { return false };
         let (mut moved, mut broken) = (false, false);
         self.blocked = false;
@@ -67,7 +72,15 @@ impl Conn {
             }
         }
         while !broken && !self.read_over && socket.can_send() {
+            let queued = socket.send_queue();
+            let most = self.pace.room(queued, connections, now);
+            self.room = most > 0;
+            if !self.room {
+                break;
+            }
             let taken = socket.send(|room| {
+                let most = most.min(room.len());
+                let room = room.get_mut(..most).unwrap_or_default();
                 let taken = rustix::net::recv(fd, room, RecvFlags::DONTWAIT).map(|(_, length)| length);
                 (taken.unwrap_or(0), taken)
             });
@@ -76,7 +89,10 @@ impl Conn {
                     socket.close();
                     (self.read_over, moved) = (true, true);
                 }
-                Ok(Ok(_)) => moved = true,
+                Ok(Ok(length)) => {
+                    self.pace.gave(length, length == most, now);
+                    moved = true;
+                }
                 Ok(Err(Errno::INTR)) => {}
                 Ok(Err(Errno::AGAIN)) | Err(_) => break,
                 Ok(Err(_)) => broken = true,
@@ -109,7 +125,7 @@ impl Conn {
             // Only its end is of interest.
             (Phase::Naming | Phase::Connecting { .. }, _) => Some((false, false)),
             (Phase::Open(_), Some(socket)) => {
-                let read = !self.read_over && socket.can_send();
+                let read = !self.read_over && self.room && socket.can_send();
                 (read || self.blocked).then_some((read, self.blocked))
             }
             _ => None,

@@ -266,6 +266,12 @@ impl Engine {
                 self.wire.send(address, bytes);
             }
         }
+        for conn in self.conns.values_mut() {
+            if let Phase::Open(handle) = conn.phase {
+                let queued = self.sockets.get::<tcp::Socket<'_>>(handle).send_queue();
+                self.skew += conn.pace.hurry(queued, now).unwrap_or_default();
+            }
+        }
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.peers = self.peers.iter().map(|peer| PeerStatus::of(peer, now)).collect();
         status.connections = self.conns.len();
@@ -297,7 +303,7 @@ impl Engine {
         for _ in 0..ROUNDS {
             self.device.full = self.wire.is_full();
             self.interface.poll(clock, &mut self.device, &mut self.sockets);
-            let moved = self.pump();
+            let moved = self.pump(now);
             let sent = self.seal(now);
             if !moved && !sent {
                 return;
@@ -305,11 +311,11 @@ impl Engine {
         }
     }
 
-    fn pump(&mut self) -> bool {
-        let mut moved = false;
+    fn pump(&mut self, now: Instant) -> bool {
+        let (mut moved, connections) = (false, self.conns.len());
         for conn in self.conns.values_mut() {
             if let Phase::Open(handle) = conn.phase {
-                moved |= conn.pump(self.sockets.get_mut::<tcp::Socket<'_>>(handle));
+                moved |= conn.pump(self.sockets.get_mut::<tcp::Socket<'_>>(handle), connections, now);
                 if conn.fd.is_none() {
                     conn.phase = Phase::Closing(handle, 0);
                 }

@@ -18,6 +18,7 @@ mod hello;
 mod key;
 mod message;
 mod names;
+mod pace;
 mod peer;
 mod route;
 mod sealed;

@@ -40,7 +40,7 @@ pub struct Common {
     /// Show what changes
     #[arg(short = 'D', long)]
     pub diff: bool,
-    /// Connect to this many hosts at once [default: 50]
+    /// Do something on this many hosts at once at most; without it on all, 50 of which are connected to at a time
     #[arg(short, long, value_name = "N")]
     pub forks: Option<usize>,
     /// Log in as this user
@@ -155,6 +155,7 @@ impl Common {
                 verbosity: self.verbosity(settings),
                 run_id: run_id(),
                 actor: actor(),
+                forks: self.forks.map(|forks| u32::try_from(forks.max(1)).unwrap_or(u32::MAX)),
                 ..RunOptions::default()
             },
             limit: Limit::parse(self.limit.as_deref())?,

@@ -22,10 +22,10 @@ pub struct FactsArgs {
     #[arg(value_name = "PATTERN")]
     pattern: String,
     /// Only facts with such names: `ansible_distribution*` (may be given several times)
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
     filter: Vec<String>,
     /// Only facts of these kinds: `network`, `!hardware`, ... (may be given several times)
-    #[arg(long = "subset", value_name = "SUBSET", allow_hyphen_values = true)]
+    #[arg(long = "subset", value_name = "SUBSET", value_delimiter = ',', allow_hyphen_values = true)]
     subsets: Vec<String>,
     #[command(flatten)]
     common: Common,

@@ -168,7 +168,7 @@ impl Running<'_> {
                 invocation.secrets = self.on.secrets.borrow().needles().to_vec();
                 self.delegate(doing, host, invocation.clone(), scope).unwrap_or_else(failure)
             }
-            None => self.here(doing.task.id, &invocation, scope).unwrap_or_else(failure),
+            None => self.here(doing, &invocation, scope).unwrap_or_else(failure),
         };
         if outcome.unknown.is_some() && !self.check() {
             // A task's own check mode in a run that is none: nothing will ever be known of it but that it was left out.
@@ -201,7 +201,7 @@ impl Running<'_> {
         scope: &Scope,
     ) -> Result<Outcome, String> {
         if !invocation.check {
-            self.gate(doing.task.id)?;
+            self.gate(doing)?;
         }
         let task = doing.task.id;
         let request = Request::Delegate { task, host: host.clone(), invocation: Box::new(invocation) };
@@ -227,11 +227,11 @@ impl Running<'_> {
     }
 
     /// Runs a call on this host, as whom it says.
-    fn here(&self, task: u32, invocation: &Invocation, scope: &Scope) -> Result<Outcome, String> {
+    fn here(&self, doing: &Doing, invocation: &Invocation, scope: &Scope) -> Result<Outcome, String> {
         if let Some(outcome) = self.absent() {
             return Ok(outcome);
         }
-        let gate = || self.gate(task);
+        let gate = || self.gate(doing);
         let outcome = match &invocation.become_ {
             Some(become_) => {
                 let password = self.password(become_, scope);
@@ -276,14 +276,39 @@ impl Running<'_> {
         Ok(Some(host.to_string()).filter(|host| *host != self.play.borrow().host.host))
     }
 
-    /// Waits until every other host of the batch has passed the tasks before this one.
+    /// Waits until every other host of the batch has passed the tasks before this one, and until there is a place for one
+    /// more that does something (`throttle`, `--forks`).
     ///
     /// # Errors
     /// The run is to stop, or the connection is gone.
-    pub fn gate(&self, task: u32) -> Result<(), String> {
-        match self.pass(task)? {
+    pub fn gate(&self, doing: &Doing) -> Result<(), String> {
+        match self.pass(doing.task.id)? {
             Answer::Fail => Err("another host failed, and this one has to fail with it".into()),
-            _ => Ok(()),
+            _ if doing.holds.get() => Ok(()),
+            _ => self.places(doing, false),
+        }
+    }
+
+    /// Takes the places that a task needs, or gives them back. Who has one of the run's never waits for another, so that
+    /// nobody waits for ever.
+    fn places(&self, doing: &Doing, done: bool) -> Result<(), String> {
+        let (hosts, forks) = {
+            let host = &self.play.borrow().host;
+            (host.batch.len(), host.options.forks)
+        };
+        for (limit, forks) in [(doing.throttle, false), (forks, true)] {
+            let Some(limit) = limit.filter(|limit| (*limit as usize) < hosts) else { continue };
+            self.on.link.request(Request::Throttle { task: doing.task.id, limit, forks, done })?;
+            doing.holds.set(!done);
+        }
+        Ok(())
+    }
+
+    /// A task is at its end: others may.
+    pub fn make_room(&self, doing: &Doing) {
+        if doing.holds.get() {
+            // If nobody listens any more the connection is gone, and its places with it.
+            let _ = self.places(doing, true);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the controller and the host's journal are told of a task.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ impl Running<'_> {
             keywords: Keywords::default(),
             started: Instant::now(),
             delegated: RefCell::default(),
+            throttle: None,
+            holds: Cell::default(),
         };
         let result = self.report(&doing, &Done::failed(why, None), None, Duration::ZERO);
         self.on.link.event(Event::Task(Box::new(result)));

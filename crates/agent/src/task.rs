@@ -1,6 +1,6 @@
 //! One task, from its turn to what is remembered of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -31,6 +31,10 @@ pub struct Doing<'a> {
     pub started: Instant,
     /// The host that runs it instead, once that is known.
     pub delegated: RefCell<Option<String>>,
+    /// `throttle`: on so many hosts at once.
+    pub throttle: Option<u32>,
+    /// Whether it has places of those that `throttle` and `--forks` leave.
+    pub holds: Cell<bool>,
 }
 
 /// What came of a task or one item, before it is reported.
@@ -144,6 +148,8 @@ impl Running<'_> {
             keywords,
             started: Instant::now(),
             delegated: RefCell::default(),
+            throttle: None,
+            holds: Cell::default(),
         };
         self.on.link.begin(task.id, &doing.name);
         if let Err(why) = self.flags(&mut doing, &scope) {
@@ -184,6 +190,9 @@ impl Running<'_> {
         // A condition on a register of an unknown task may hide behind it; then an error is an error.
         doing.ignore_errors =
             self.flag(&doing.keywords.ignore_errors, "ignore_errors", scope).ok().flatten().unwrap_or(false);
+        let throttle = self.number(&doing.keywords.throttle, "throttle", scope)?;
+        // 0 is no limit.
+        doing.throttle = throttle.map(|places| places as u32).filter(|places| *places > 0);
         Ok(())
     }
 
@@ -259,6 +268,7 @@ impl Running<'_> {
     /// Remembers, notifies and reports; says what follows.
     fn finish(&self, doing: &Doing, mut done: Done, scope: &Scope) -> Flow {
         self.on.link.finish();
+        self.make_room(doing);
         let task = doing.task;
         if self.repeats()
             && let Some(flow) = self.taken_over(task.id)

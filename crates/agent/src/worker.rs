@@ -148,6 +148,10 @@ impl Worker {
             }
             let prompted =
                 said.contains(PROMPT) || said.trim_end().ends_with("Password:") || said.contains("password:");
+            if password.is_none() && said.trim_end().ends_with("Password:") {
+                // su asks whoever calls it, and would wait for ever.
+                return Err(refusal("a password is required", false));
+            }
             if let Some(password) = password.filter(|_| prompted) {
                 asked += 1;
                 if asked > 1 {

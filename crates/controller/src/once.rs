@@ -128,13 +128,13 @@ impl Places {
     }
 }
 
-/// `throttle`: places at tasks.
+/// `throttle`: places at tasks; and `--forks`, under no task's number: places in the run.
 #[derive(Debug, Default)]
-pub(crate) struct Throttles(HashMap<u32, Places>);
+pub(crate) struct Throttles(HashMap<Option<u32>, Places>);
 
 impl Throttles {
     /// A host wants a place; yields who may go on, perhaps itself.
-    pub(crate) fn take(&mut self, host: &str, request: u32, task: u32, limit: u32) -> Vec<Asker> {
+    pub(crate) fn take(&mut self, host: &str, request: u32, task: Option<u32>, limit: u32) -> Vec<Asker> {
         let places = self.0.entry(task).or_default();
         places.limit = limit.max(1) as usize;
         places.waiting.push_back((host.into(), request));
@@ -142,7 +142,7 @@ impl Throttles {
     }
 
     /// A host gives its place back; yields who may go on.
-    pub(crate) fn give(&mut self, host: &str, task: u32) -> Vec<Asker> {
+    pub(crate) fn give(&mut self, host: &str, task: Option<u32>) -> Vec<Asker> {
         let Some(places) = self.0.get_mut(&task) else { return Vec::new() };
         if let Some(index) = places.taken.iter().position(|taken| taken == host) {
             places.taken.swap_remove(index);
@@ -203,10 +203,10 @@ mod tests {
     #[test]
     fn places_are_limited() {
         let mut throttles = Throttles::default();
-        assert_eq!(throttles.take("a", 1, 3, 1), [("a".to_owned(), 1)]);
-        assert!(throttles.take("b", 1, 3, 1).is_empty());
-        assert!(throttles.take("c", 1, 3, 1).is_empty());
-        assert_eq!(throttles.give("a", 3), [("b".to_owned(), 1)]);
+        assert_eq!(throttles.take("a", 1, Some(3), 1), [("a".to_owned(), 1)]);
+        assert!(throttles.take("b", 1, Some(3), 1).is_empty());
+        assert!(throttles.take("c", 1, Some(3), 1).is_empty());
+        assert_eq!(throttles.give("a", Some(3)), [("b".to_owned(), 1)]);
         assert_eq!(throttles.leave("b"), [("c".to_owned(), 1)]);
     }
 }

@@ -74,8 +74,9 @@ impl Engine<'_> {
                 }
                 Ok(Answer::Done)
             }
-            Request::Throttle { task, limit, done } => {
+            Request::Throttle { task, limit, forks, done } => {
                 self.batch.barriers.reached(host, task);
+                let task = (!forks).then_some(task);
                 let admitted = if done {
                     self.answer(host, id, Ok(Answer::Done));
                     self.batch.throttles.give(host, task)

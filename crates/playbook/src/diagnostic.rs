@@ -208,6 +208,7 @@ pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     // Each comparison takes the product of the lengths, and an inventory may have a million names: none that cannot be near.
     let comparable =
         |candidate: &str| length <= LONGEST && candidate.chars().count().abs_diff(length) <= most;
+    let own_words = words(&lower);
     known
         .into_iter()
         .filter_map(|candidate| {
@@ -217,7 +218,9 @@ pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
             };
             // `update_cach` and `cache_update` alike: letters may be off, words may be swapped.
             let near = distance <= most && distance < candidate.chars().count();
-            let same_words = words(&lower) == words(candidate) && !lower.is_empty();
+            let same_words = candidate.len().abs_diff(lower.len()) <= 2
+                && own_words == words(candidate)
+                && !lower.is_empty();
             (near || same_words).then_some((if same_words { 0 } else { distance }, candidate))
         })
         .min_by_key(|(distance, _)| *distance)

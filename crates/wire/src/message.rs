@@ -374,6 +374,8 @@ pub enum Request {
         task: u32,
         /// Places.
         limit: u32,
+        /// Whether the places are those of the whole run (`--forks`), not the task's.
+        forks: bool,
         /// Whether the place is given back.
         done: bool,
     },

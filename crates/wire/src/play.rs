@@ -111,6 +111,8 @@ pub struct RunOptions {
     pub skip_tags: Vec<String>,
     /// `--step`: the controller is asked before each task.
     pub step: bool,
+    /// `--forks`, if it was given: on how many hosts something may be done at the same time.
+    pub forks: Option<u32>,
 }
 
 /// What facts to gather.

@@ -39,7 +39,7 @@ pub fn start(running: &Running, doing: &Doing, invocation: &Invocation, scope: &
     if invocation.check {
         return None;
     }
-    if let Err(why) = running.gate(doing.task.id) {
+    if let Err(why) = running.gate(doing) {
         return Some(Done::failed(why, None));
     }
     let started =

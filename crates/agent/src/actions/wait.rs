@@ -100,7 +100,7 @@ pub fn reboot(call: &Call) -> Result<Done, String> {
         link.request(Request::Back)?;
         return Ok(tested(call, seconds, times.timeout));
     }
-    running.gate(call.doing.task.id)?;
+    running.gate(call.doing)?;
     call.leave(times, boot)?;
     let done = call.dispatch("reboot", call.args.clone());
     if done.outcome.failed || done.outcome.result.get("_reboot").is_none() {

@@ -7,6 +7,7 @@ use clap::Parser as _;
 use crate::exec::{self, ExecArgs};
 use crate::exit;
 use crate::facts::{self, FactsArgs};
+use crate::hosts::{self, HostsCommand};
 use crate::inventory::{self, InventoryArgs};
 use crate::lab::{self, LabCommand};
 use crate::modules::{self, ModulesArgs};
@@ -14,6 +15,7 @@ use crate::release::{self, ReleaseCommand};
 use crate::run::{self, RunArgs};
 use crate::schema::{self, CompletionsArgs, ManArgs, SchemaArgs};
 use crate::ssh::{self, SshArgs};
+use crate::ssh_ca::{self, SshCaCommand};
 use crate::vpn::{self, ConnectArgs, VpnCommand};
 
 /// Provisions Debian hosts from Ansible's playbooks
@@ -30,6 +32,12 @@ enum Command {
     Exec(Box<ExecArgs>),
     Facts(Box<FactsArgs>),
     Ssh(Box<SshArgs>),
+    /// The keys of hosts
+    #[command(subcommand)]
+    Hosts(HostsCommand),
+    /// Certificates for people and hosts
+    #[command(subcommand)]
+    SshCa(SshCaCommand),
     /// The VPN that leads to hosts
     #[command(subcommand)]
     Vpn(VpnCommand),
@@ -69,6 +77,8 @@ pub fn run() -> ExitCode {
         Command::Exec(args) => exec::run(&args),
         Command::Facts(args) => facts::run(&args),
         Command::Ssh(args) => ssh::run(&args),
+        Command::Hosts(command) => hosts::run(&command),
+        Command::SshCa(command) => ssh_ca::run(&command),
         Command::Vpn(command) => vpn::run(command),
         Command::VpnConnect(args) => vpn::connect(&args),
         Command::Modules(args) => modules::run(&args),

@@ -23,7 +23,7 @@ const FORKS: usize = 50;
 const TIMEOUT: u32 = 10;
 
 /// Options of all commands that contact hosts.
-#[derive(clap::Args, Default)]
+#[derive(clap::Args, Clone, Default)]
 pub struct Common {
     /// An inventory: a file, a directory, a script, or hosts as `a,b,` (may be given several times)
     #[arg(short, long, value_name = "INVENTORY")]
@@ -173,6 +173,7 @@ impl Common {
             timeout: self.timeout.or(settings.timeout).unwrap_or(TIMEOUT),
             managed: settings.managed.clone(),
             vpn: Vpn::None,
+            known_hosts: None,
             extra_vars,
         })
     }
@@ -201,7 +202,7 @@ fn run_id() -> String {
 }
 
 /// Who runs it: `SUDO_USER` or `USER`, at this machine.
-fn actor() -> String {
+pub fn actor() -> String {
     let user = ["SUDO_USER", "USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));

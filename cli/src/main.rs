@@ -1,11 +1,13 @@
 //! The `debark` binary: arguments in, calls, rendering out.
 
+mod chosen;
 mod commands;
 mod common;
 mod drive;
 mod exec;
 mod exit;
 mod facts;
+mod hosts;
 mod inventory;
 mod lab;
 mod modules;
@@ -15,6 +17,7 @@ mod run;
 mod schema;
 mod signals;
 mod ssh;
+mod ssh_ca;
 mod vpn;
 
 fn main() -> std::process::ExitCode {

@@ -10,6 +10,9 @@ use crate::exec::Task;
 use crate::signals::Signals;
 use crate::{exit, vpn};
 
+/// ssh's own exit code: it could not connect, or lost the connection.
+const SSH_FAILED: u8 = 255;
+
 /// Logs in to a host of the inventory, through its VPN if it has one
 ///
 /// Keys only and strict host keys, as in a run. Exit codes: those of the command, 1 bad input, 4 no way to the host,
@@ -48,7 +51,23 @@ pub fn run(args: &SshArgs) -> ExitCode {
     let mut argv = ssh.argv.iter();
     let mut command = Command::new(argv.next().map_or("ssh", String::as_str));
     match command.args(argv).args(&args.command).status() {
-        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255)),
+        Ok(status) => {
+            let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255);
+            match untrusted(&target, code) {
+                Some(code) => code,
+                None => ExitCode::from(code),
+            }
+        }
         Err(error) => exit::usage(&format!("cannot run ssh: {error}"), Some("apt install openssh-client")),
     }
+}
+
+/// If ssh gave up because of the host's key, says so as a run does: ssh itself shows but one of two fingerprints.
+fn untrusted(target: &debark_connect::Target, code: u8) -> Option<ExitCode> {
+    if code != SSH_FAILED {
+        return None;
+    }
+    let problem = target.greet().err().filter(|problem| problem.kind.is_untrusted())?;
+    exit::usage(&problem.message, problem.hint.as_deref());
+    Some(ExitCode::from(exit::UNREACHABLE))
 }

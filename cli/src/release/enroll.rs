@@ -62,6 +62,7 @@ pub fn run(args: &EnrollArgs) -> ExitCode {
             reach: &args.reach,
             vars: Map::default(),
             vpn: &environment.vpn,
+            known_hosts: environment.known_hosts.as_deref(),
             json: args.project.json,
         };
         let hosts = place.hosts(sources)?;

@@ -1,6 +1,6 @@
 //! The hosts of an environment: which they are, how they are reached, and tasks that run on them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use debark_connect::{Agents, Problem, Target, Ways};
@@ -69,6 +69,8 @@ pub struct Place<'a> {
     pub vars: Map,
     /// The environment's VPN, for hosts that declare none.
     pub vpn: &'a Vpn,
+    /// The environment's file of host keys, for hosts that name none.
+    pub known_hosts: Option<&'a Path>,
     /// Whether output is JSON.
     pub json: bool,
 }
@@ -101,6 +103,7 @@ impl Place<'_> {
         let mut options = common.site_options(&opened.settings, vars).map_err(|error| vec![error])?;
         options.patterns_told = true;
         options.vpn = vpn::declared(self.vpn);
+        options.known_hosts = self.known_hosts.map(Path::to_owned);
         let pattern = self.pattern();
         let names = opened.inventory.select(&pattern, &options.limit).map_err(|error| vec![error])?.hosts;
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();

@@ -150,6 +150,7 @@ impl Job<'_> {
             reach: self.reach,
             vars,
             vpn: &self.environment.vpn,
+            known_hosts: self.environment.known_hosts.as_deref(),
             json: self.desk.json,
         }
     }

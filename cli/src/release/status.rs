@@ -65,6 +65,7 @@ fn of(args: &StatusArgs, desk: &Desk, name: &Environment) -> Result<u8, Problem>
         reach: &args.reach,
         vars: Map::new(),
         vpn: &environment.vpn,
+        known_hosts: environment.known_hosts.as_deref(),
         json: desk.json,
     };
     let hosts = place.hosts(&desk.sources)?;
@@ -86,6 +87,7 @@ fn of(args: &StatusArgs, desk: &Desk, name: &Environment) -> Result<u8, Problem>
             reach: &args.reach,
             vars: Map::new(),
             vpn: &environment.vpn,
+            known_hosts: environment.known_hosts.as_deref(),
             json: desk.json,
         };
         let meant = place.hosts(&desk.sources)?.names;

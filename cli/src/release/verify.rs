@@ -128,6 +128,7 @@ fn place<'a>(
         reach: &args.reach,
         vars: Map::new(),
         vpn: &environment.vpn,
+        known_hosts: environment.known_hosts.as_deref(),
         json: desk.json,
     })
 }

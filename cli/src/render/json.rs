@@ -31,7 +31,8 @@ fn line(note: &Note<'_>) -> Option<Value> {
         Note::Connected { host } => json!({"event": "connected", "host": host}),
         Note::Event { host, event } => return of_host(host, event),
         Note::Unreachable { host, problem, during } => json!({
-            "event": "unreachable", "host": host, "message": problem.message, "hint": problem.hint, "during": during,
+            "event": "unreachable", "host": host, "kind": problem.kind.word(), "message": problem.message,
+            "hint": problem.hint, "during": during,
         }),
         Note::HostDone { host, failed, cost } => json!({
             "event": "host_done", "host": host, "failed": failed,

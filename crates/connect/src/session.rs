@@ -18,7 +18,8 @@ use crate::agents::Agents;
 use crate::bootstrap;
 use crate::greeting::{Greeting, greet};
 use crate::outgoing::{Outgoing, Writer};
-use crate::problem::{Problem, ProblemKind, SshTalk};
+use crate::problem::{Problem, ProblemKind};
+use crate::talk::SshTalk;
 use crate::target::Target;
 
 /// Bytes for a thread's stack: 50 hosts have 150 of them. Only what is touched counts as memory.

@@ -1,5 +1,7 @@
 //! Where a host is and how to get there, and the ssh command line that does it.
 
+use std::path::PathBuf;
+
 use debark_tunnel::Vpn;
 
 use crate::through;
@@ -31,6 +33,8 @@ pub struct Target {
     pub way: Option<Vec<String>>,
     /// Jump hosts of ssh_config, the first one first; those of `args` come before them.
     pub jumps: Vec<String>,
+    /// The inventory's own file of host keys, which then alone counts; arguments that name another win over it.
+    pub known_hosts: Option<PathBuf>,
 }
 
 /// Fixed for every connection. OpenSSH takes the first value it is given for an option, so whatever the inventory
@@ -133,7 +137,13 @@ impl Target {
             option(format!("IdentityFile=\"{}\"", key.replace('"', "")));
             option("IdentitiesOnly=yes".into());
         }
-        let (kept, mut warnings) = self.filtered();
+        let (mut kept, mut warnings) = self.filtered();
+        // With the user's arguments, so that jump hosts are looked up there as well.
+        if let Some(file) = self.known_hosts.as_ref().filter(|_| self.known_hosts_argument().is_none()) {
+            let file = file.display().to_string().replace('"', "").replace('%', "%%");
+            let own = [format!("UserKnownHostsFile=\"{file}\""), "GlobalKnownHostsFile=/dev/null".to_owned()];
+            kept.extend(own.into_iter().flat_map(|option| ["-o".to_owned(), option]));
+        }
         let kept = if self.vpn == Vpn::None {
             kept
         } else {

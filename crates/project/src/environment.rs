@@ -30,6 +30,8 @@ pub struct Environment {
     pub freezes: Vec<Freeze>,
     /// How its hosts are reached.
     pub vpn: Vpn,
+    /// The file of its hosts' keys; `None`: `known_hosts` beside the inventory if it is there, or the user's.
+    pub known_hosts: Option<PathBuf>,
     /// What is different when something is deployed here.
     pub deploy: DeployPart,
 }

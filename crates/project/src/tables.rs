@@ -275,6 +275,11 @@ pub static ENVIRONMENT: Table = Table {
         key("gates", Shape::Map(&GATES), "What else has to be so."),
         key("freezes", Shape::List(&FREEZE), "When nothing is deployed; rollbacks are."),
         key("vpn", Shape::TextOr(&VPN), "How its hosts are reached: `none`, or a mapping."),
+        key(
+            "known_hosts",
+            Shape::Text,
+            "The file of its hosts' keys. Default: `known_hosts` beside the inventory if it is there, or the user's.",
+        ),
         key("deploy", Shape::Map(&DEPLOY), "What is different when something is deployed here."),
     ],
 };

@@ -65,6 +65,8 @@ pub struct SiteOptions {
     pub managed: Option<String>,
     /// The VPN that leads to hosts which declare none.
     pub vpn: Vpn,
+    /// The file of host keys of hosts that name none themselves.
+    pub known_hosts: Option<PathBuf>,
     /// Variables of `-e`.
     pub extra_vars: Map,
 }
@@ -320,6 +322,17 @@ impl Site {
                     .map_err(|why| format!("`debark_vpn` of host {host} {why}"))?
             }
         };
+        let beside = |file: &str| {
+            let base = vars.get("inventory_dir").and_then(Value::as_str).unwrap_or(".");
+            // ssh knows what `~` is.
+            if file.starts_with('~') { PathBuf::from(file) } else { Path::new(base).join(file) }
+        };
+        let known_hosts = match connection.known_hosts {
+            Some(file) => Some(beside(&file)),
+            None => self.options.known_hosts.clone(),
+        };
+        // Whoever keeps host keys beside the inventory wants these to count.
+        let known_hosts = known_hosts.or_else(|| Some(beside("known_hosts")).filter(|file| file.is_file()));
         Ok(Target {
             name: host.to_owned(),
             local,
@@ -336,6 +349,7 @@ impl Site {
             vpn,
             way: None,
             jumps: Vec::new(),
+            known_hosts,
         })
     }
 }

@@ -39,6 +39,8 @@ pub struct Connection {
     pub become_flags: Option<String>,
     /// `debark_vpn`, as it stands.
     pub vpn: Option<Value>,
+    /// `debark_known_hosts`.
+    pub known_hosts: Option<String>,
     /// `ansible_become_password`. Secret.
     pub become_password: Option<String>,
 }
@@ -110,6 +112,7 @@ impl Connection {
             ssh_extra_args: text(&["ansible_ssh_extra_args"])?,
             kind,
             vpn: get(&["debark_vpn"])?.map(|(_, value)| value),
+            known_hosts: text(&["debark_known_hosts"])?,
             become_,
             become_user: text(&["ansible_become_user"])?,
             become_method: text(&["ansible_become_method"])?,

@@ -49,6 +49,7 @@ impl Reader<'_> {
                 })
                 .unwrap_or_default(),
             vpn: fields.get("vpn").and_then(|node| self.vpn(node)).unwrap_or_default(),
+            known_hosts: fields.get("known_hosts").and_then(|node| self.path(node)),
             deploy: fields.get("deploy").map(|node| self.deploy(node)).unwrap_or_default(),
             name,
         })

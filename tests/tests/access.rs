@@ -1,0 +1,354 @@
+//! Who a host is and who may log in: host keys recorded and refused, certificates signed, expired and revoked. With the
+//! real OpenSSH against a lab host; each refusal has its own words.
+//!
+//! All steps share one host, one after the other, and each leaves it as it found it.
+
+// Helpers outside of the test function fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use debark_e2e::{Run, debark, lab, workspace};
+use debark_lab::{Host, Lab};
+use serde_json::Value;
+
+const LOOK: &str = "- hosts: all\n  gather_facts: false\n  tasks:\n    - {name: look, command: id -un}\n";
+
+struct Site<'a> {
+    lab: &'a Lab,
+    dir: PathBuf,
+}
+
+impl Site<'_> {
+    fn host(&self) -> Host<'_> {
+        self.lab.host("h1").unwrap()
+    }
+
+    fn address(&self) -> String {
+        self.host().address().to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// An inventory in a directory of its own with its own known_hosts, and a key to log in with.
+    fn inventory(&self, known: &str, key: &Path) -> PathBuf {
+        self.write("inventory/known_hosts", known);
+        let line = format!(
+            "h1 ansible_host={} ansible_user=root ansible_ssh_private_key_file={}\n",
+            self.address(),
+            key.display()
+        );
+        self.write("inventory/hosts", &line)
+    }
+
+    fn own_key(&self) -> PathBuf {
+        self.lab.path().join("id_ed25519")
+    }
+
+    fn known(&self) -> String {
+        fs::read_to_string(self.dir.join("inventory/known_hosts")).unwrap()
+    }
+
+    /// The host's key as known_hosts has it: `ADDRESS TYPE BASE64`.
+    fn host_line(&self) -> String {
+        format!("{} {}\n", self.address(), public(&self.host_key()))
+    }
+
+    fn host_key(&self) -> PathBuf {
+        self.host().rootfs_path().join("etc/ssh/ssh_host_ed25519_key.pub")
+    }
+
+    fn debark(&self, args: &[&str]) -> Output {
+        debark(self.lab, &self.dir).args(args).output().unwrap()
+    }
+
+    /// It must end with this code; what it said, on both streams.
+    #[track_caller]
+    fn ends(&self, code: i32, args: &[&str]) -> String {
+        let output = self.debark(args);
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+        said
+    }
+
+    /// A run: it must not reach the host; kind, message and hint in one text.
+    #[track_caller]
+    fn unreachable(&self, inventory: &Path) -> String {
+        let playbook = self.write("site.yml", LOOK);
+        let mut command = debark(self.lab, &self.dir);
+        let run = Run::of(command.arg("run").arg("-i").arg(inventory).arg(playbook));
+        assert_eq!(run.status.code(), Some(4), "{}", run.said());
+        let event = run.events.iter().find(|event| event["event"] == "unreachable");
+        let event = event.unwrap_or_else(|| panic!("{}", run.said()));
+        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        format!("[{}] {} | {}", text("kind"), text("message"), text("hint"))
+    }
+
+    #[track_caller]
+    fn reached(&self, inventory: &Path) {
+        let inventory = inventory.display().to_string();
+        let said = self.ends(0, &["exec", "h1", "-i", &inventory, "-a", "id -un"]);
+        says(&said, &["root"]);
+    }
+
+    /// Lines for the host's sshd, ahead of all others, until it is called with none.
+    fn sshd(&self, lines: &str) {
+        let file = self.host().rootfs_path().join("etc/ssh/sshd_config.d/00-test.conf");
+        fs::write(file, lines).unwrap();
+        self.host().sh("sshd -t && systemctl restart ssh").unwrap();
+    }
+}
+
+#[track_caller]
+fn says(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in {text:?}");
+    }
+}
+
+fn keygen(path: &Path) {
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status();
+    assert!(made.unwrap().success());
+}
+
+/// `ssh-ed25519 AAAA...`.
+fn public(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+}
+
+fn fingerprint(public: &Path) -> String {
+    let output = Command::new("ssh-keygen").arg("-lf").arg(public).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split_whitespace().nth(1).unwrap().to_owned()
+}
+
+fn an_unknown_key_is_recorded_only_when_it_is_confirmed(site: &Site<'_>) {
+    let text = "# ours\nother.example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBvdfVPpTUpUUIqHUeHJKDhXwWkQRiRUzJo7nlU4b7Lw\n";
+    let inventory = site.inventory(text, &site.own_key());
+    let inventory_text = inventory.display().to_string();
+    let print = fingerprint(&site.host_key());
+    says(
+        &site.unreachable(&inventory),
+        &["[unknown_host_key]", "is unknown", &print, "debark hosts trust h1"],
+    );
+    let trust = |more: &[&str], code: i32| {
+        site.ends(code, &[&["hosts", "trust", "h1", "-i", &inventory_text][..], more].concat())
+    };
+    says(&trust(&[], 1), &["no terminal", &print, "--from FILE"]);
+    let stranger = site.dir.join("stranger");
+    keygen(&stranger);
+    let file = stranger.with_extension("pub").display().to_string();
+    says(&trust(&["--from", &file], 3), &["does not confirm", &print]);
+    says(&trust(&["--sshfp"], 3), &["no SSHFP record", &print]);
+    assert_eq!(site.known(), text, "nothing was recorded");
+    // What a cloud shows of the first boot, and what the host itself prints for its zone.
+    let console = site.write(
+        "console",
+        &format!("ec2: -----BEGIN SSH HOST KEY KEYS-----\nec2: {} root@h1\n", public(&site.host_key())),
+    );
+    says(
+        &trust(&["--from", &console.display().to_string()], 0),
+        &["recorded in", "confirmed by the file", &print],
+    );
+    assert_eq!(site.known(), format!("{text}{}", site.host_line()));
+    site.reached(&inventory);
+    says(&trust(&[], 0), &["known already"]);
+    let inventory = site.inventory("", &site.own_key());
+    let records = site.host().sh("ssh-keygen -r h1 -f /etc/ssh/ssh_host_ed25519_key.pub").unwrap();
+    let records = site.write("zone", &records).display().to_string();
+    says(&trust(&["--from", &records], 0), &["confirmed by the file"]);
+    site.reached(&inventory);
+    site.inventory("", &site.own_key());
+    says(&trust(&["--yes"], 0), &["not compared with anything"]);
+    assert_eq!(site.known(), site.host_line());
+    let other = site.dir.join("elsewhere").display().to_string();
+    trust(&["--yes", "--known-hosts", &other, "--json"], 0);
+    assert_eq!(fs::read_to_string(&other).unwrap(), site.host_line());
+}
+
+fn a_changed_key_is_refused_by_every_command(site: &Site<'_>) {
+    let other = site.dir.join("other");
+    keygen(&other);
+    let other = other.with_extension("pub");
+    let line = format!("# of another host\nweb,{} {}\n", site.address(), public(&other));
+    let inventory = site.inventory(&line, &site.own_key());
+    let text = inventory.display().to_string();
+    let place = format!("{}:2", site.dir.join("inventory/known_hosts").display());
+    let (old, new) = (fingerprint(&other), fingerprint(&site.host_key()));
+    let parts = ["has changed", &place, &old, &new];
+    let said = site.unreachable(&inventory);
+    says(&said, &parts);
+    says(&said, &["[changed_host_key]", "hosts trust --replace"]);
+    says(&site.ends(4, &["exec", "h1", "-i", &text, "-a", "id"]), &parts);
+    says(&site.ends(4, &["ssh", "h1", "-i", &text, "--", "id"]), &parts);
+    says(&site.ends(3, &["hosts", "trust", "h1", "-i", &text, "--yes"]), &parts);
+    assert_eq!(site.known(), line);
+    let said = site.ends(0, &["hosts", "trust", "h1", "-i", &text, "--yes", "--replace", "--json"]);
+    let event: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&event["replaced"][0]["fingerprint"], &event["keys"][0]["fingerprint"]),
+        (&old.into(), &new.into())
+    );
+    let rest = format!("# of another host\nweb {}\n", public(&other));
+    assert_eq!(site.known(), format!("{rest}{}", site.host_line()));
+    site.reached(&inventory);
+}
+
+fn a_revoked_host_key_is_refused(site: &Site<'_>) {
+    let line = format!("@revoked * {}\n{}", public(&site.host_key()), site.host_line());
+    let inventory = site.inventory(&line, &site.own_key());
+    let text = inventory.display().to_string();
+    let place = format!("{}:1", site.dir.join("inventory/known_hosts").display());
+    let print = fingerprint(&site.host_key());
+    says(&site.unreachable(&inventory), &["[revoked_host_key]", "is revoked by", &place, &print]);
+    says(
+        &site.ends(3, &["hosts", "trust", "h1", "-i", &text, "--yes", "--replace"]),
+        &["is revoked by", &place],
+    );
+    assert_eq!(site.known(), line);
+}
+
+fn a_host_is_known_by_its_certificate(site: &Site<'_>) {
+    let inventory = site.inventory(&site.host_line(), &site.own_key());
+    let text = inventory.display().to_string();
+    let ca = site.dir.join("ca/ca").display().to_string();
+    says(
+        &site.ends(0, &["ssh-ca", "init", "--no-passphrase", "--ca", &ca]),
+        &["@cert-authority * ssh-ed25519"],
+    );
+    says(&site.ends(1, &["ssh-ca", "init", "--no-passphrase", "--ca", &ca]), &["there is a CA already"]);
+    let certificates = site.dir.join("certificates").display().to_string();
+    let sign = ["ssh-ca", "sign-host", "h1", "-i", &text, "--ca", &ca, "-o", &certificates];
+    says(&site.ends(0, &sign), &["h1-cert.pub: h1 for h1, ", "serial 1"]);
+    let playbook = workspace().join("playbooks/certificates.yml").display().to_string();
+    let variable = format!("ssh_certificates_host_directory={certificates}");
+    site.ends(0, &["run", "-i", &text, "-e", &variable, &playbook]);
+    let again = site.ends(0, &["run", "-i", &text, "-e", &variable, &playbook]);
+    says(&again, &["changed 0"]);
+    let trusting = format!("@cert-authority * {}\n", public(Path::new(&format!("{ca}.pub"))));
+    let inventory = site.inventory(&trusting, &site.own_key());
+    site.reached(&inventory);
+    says(&site.ends(0, &["hosts", "trust", "h1", "-i", &text]), &["known already"]);
+    assert_eq!(site.known(), trusting);
+    // One that is over: signed by ssh-keygen itself, as debark signs nothing for the past.
+    let public_key = site.write("expired.pub", &fs::read_to_string(site.host_key()).unwrap());
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-s", &ca, "-h", "-I", "h1", "-n", &site.address(), "-V", "20200101:20200102"]);
+    assert!(command.arg(&public_key).status().unwrap().success());
+    let place = site.host().rootfs_path().join("etc/ssh/ssh_host_ed25519_key-cert.pub");
+    fs::copy(site.dir.join("expired-cert.pub"), place).unwrap();
+    site.host().sh("systemctl restart ssh").unwrap();
+    says(&site.unreachable(&inventory), &["[host_certificate]", "does not hold", "expired", "sign-host"]);
+    says(&site.ends(3, &["hosts", "trust", "h1", "-i", &text, "--yes"]), &["expired"]);
+    site.host().sh("rm /etc/ssh/sshd_config.d/20-certificates.conf && systemctl restart ssh").unwrap();
+}
+
+fn people_log_in_by_certificates_until_these_end(site: &Site<'_>) {
+    let inventory = site.inventory(&site.host_line(), &site.own_key());
+    let text = inventory.display().to_string();
+    let ca = site.dir.join("people/ca").display().to_string();
+    site.ends(0, &["ssh-ca", "init", "--no-passphrase", "--ca", &ca]);
+    // A list of nothing yet, so that the role can bring it.
+    site.ends(0, &["ssh-ca", "revoke", "--ca", &ca, "--serial", "99999"]);
+    let vars = serde_json::json!({
+        "ssh_certificates_user_ca": fs::read_to_string(format!("{ca}.pub")).unwrap(),
+        "ssh_certificates_revoked": format!("{ca}.krl"),
+    })
+    .to_string();
+    let playbook = workspace().join("playbooks/certificates.yml").display().to_string();
+    site.ends(0, &["run", "-i", &text, "-e", &vars, &playbook]);
+    let key = site.dir.join("alice");
+    keygen(&key);
+    let public_key = key.with_extension("pub").display().to_string();
+    let sign = ["ssh-ca", "sign-user", &public_key, "--identity", "alice@example.org", "--ca", &ca];
+    // For somebody else than root first.
+    site.ends(0, &[&sign[..], &["--principals", "deploy"]].concat());
+    let inventory = site.inventory(&site.host_line(), &key);
+    says(&site.unreachable(&inventory), &["[denied]", "is for deploy, not for root"]);
+    let said = site
+        .ends(0, &[&sign[..], &["--principals", "deploy,root", "--source-address", "0.0.0.0/0"]].concat());
+    says(&said, &["alice@example.org for deploy, root", "serial 2"]);
+    site.reached(&inventory);
+    let log =
+        site.host().sh("journalctl -u ssh -o cat --no-pager | grep 'Accepted publickey' | tail -1").unwrap();
+    says(&log, &["alice@example.org", "serial 2"]);
+    let certificate = site.dir.join("alice-cert.pub").display().to_string();
+    says(
+        &site.ends(0, &["ssh-ca", "show", &certificate]),
+        &["alice@example.org", "serial      2", "source-address=0.0.0.0/0"],
+    );
+    says(
+        &site.ends(0, &["ssh-ca", "list", "--ca", &ca]),
+        &["    1  ", "    2  ", "user alice@example.org for deploy, root"],
+    );
+    let mut command = debark(site.lab, &site.dir);
+    command.env("DEBARK_SSH_CA", &ca);
+    site.ends(0, &["ssh-ca", "revoke", &certificate, "--ca", &ca, "--reason", "a laptop was lost"]);
+    // The lab's own key, as alice's is of no use from here on.
+    let own = site.inventory(&site.host_line(), &site.own_key()).display().to_string();
+    site.ends(0, &["run", "-i", &own, "-e", &vars, &playbook]);
+    let inventory = site.inventory(&site.host_line(), &key);
+    let run = Run::of(command.args(["exec", "h1", "-i", &inventory.display().to_string(), "-a", "id"]));
+    assert_eq!(run.status.code(), Some(4), "{}", run.said());
+    let event = run.events.iter().find(|event| event["event"] == "unreachable").unwrap();
+    assert_eq!(event["kind"], "revoked_key", "{event}");
+    says(event["message"].as_str().unwrap(), &["alice-cert.pub (serial 2) is revoked by", "ca.krl"]);
+    // Whoever has no list is refused all the same, and is told less.
+    says(&site.unreachable(&inventory), &["[denied]", "refuses the login"]);
+    // A certificate that is over.
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-s", &ca, "-I", "bob@example.org", "-n", "root", "-V", "20200101:20200102"]);
+    let key = site.dir.join("bob");
+    keygen(&key);
+    assert!(command.arg(key.with_extension("pub")).env("TZ", "UTC").status().unwrap().success());
+    let inventory = site.inventory(&site.host_line(), &key);
+    says(
+        &site.unreachable(&inventory),
+        &[
+            "[expired_certificate]",
+            "bob-cert.pub of bob@example.org expired at 2020-01-02 00:00:00 UTC",
+            "sign-user",
+        ],
+    );
+    site.host().sh("rm /etc/ssh/sshd_config.d/20-certificates.conf && systemctl restart ssh").unwrap();
+}
+
+fn a_host_that_takes_passwords_only(site: &Site<'_>) {
+    let inventory = site.inventory(&site.host_line(), &site.own_key());
+    site.sshd("PubkeyAuthentication no\nPasswordAuthentication yes\nAuthenticationMethods any\n");
+    let said = catch_unwind(AssertUnwindSafe(|| site.unreachable(&inventory)));
+    site.sshd("");
+    let said = said.unwrap_or_else(|cause| std::panic::resume_unwind(cause));
+    says(&said, &["[keys_not_taken]", "takes no keys", "password", "with keys only"]);
+}
+
+#[test]
+fn who_hosts_are_and_who_may_log_in() {
+    let lab = lab("access", 1, &[]);
+    let home = tempfile::tempdir().unwrap();
+    let site = Site { lab: &lab, dir: home.path().to_owned() };
+    type Step = (&'static str, fn(&Site<'_>));
+    let steps: &[Step] = &[
+        ("unknown keys", an_unknown_key_is_recorded_only_when_it_is_confirmed),
+        ("changed keys", a_changed_key_is_refused_by_every_command),
+        ("revoked host keys", a_revoked_host_key_is_refused),
+        ("certificates of hosts", a_host_is_known_by_its_certificate),
+        ("certificates of people", people_log_in_by_certificates_until_these_end),
+        ("passwords only", a_host_that_takes_passwords_only),
+    ];
+    let failed: Vec<&str> = steps
+        .iter()
+        .filter(|(_, step)| catch_unwind(AssertUnwindSafe(|| step(&site))).is_err())
+        .map(|(name, _)| *name)
+        .collect();
+    assert!(failed.is_empty(), "{failed:?}");
+}

@@ -100,11 +100,26 @@ impl Site<'_> {
         says(&said, &["root"]);
     }
 
+    /// Does something on the host, and has sshd listen anew. It may be started but five times in ten seconds else.
+    fn restart(&self, script: &str) {
+        let script = format!("{script} && systemctl reset-failed ssh && systemctl restart ssh");
+        self.host().sh(&script).unwrap();
+    }
+
+    /// Brings certificates to the host, by the role; waits until sshd listens anew.
+    #[track_caller]
+    fn role(&self, inventory: &str, variables: &str) -> String {
+        let playbook = workspace().join("playbooks/certificates.yml").display().to_string();
+        let said = self.ends(0, &["run", "-i", inventory, "-e", variables, &playbook]);
+        self.restart("sshd -t");
+        said
+    }
+
     /// Lines for the host's sshd, ahead of all others, until it is called with none.
     fn sshd(&self, lines: &str) {
         let file = self.host().rootfs_path().join("etc/ssh/sshd_config.d/00-test.conf");
         fs::write(file, lines).unwrap();
-        self.host().sh("sshd -t && systemctl restart ssh").unwrap();
+        self.restart("sshd -t");
     }
 }
 
@@ -229,10 +244,9 @@ fn a_host_is_known_by_its_certificate(site: &Site<'_>) {
     let certificates = site.dir.join("certificates").display().to_string();
     let sign = ["ssh-ca", "sign-host", "h1", "-i", &text, "--ca", &ca, "-o", &certificates];
     says(&site.ends(0, &sign), &["h1-cert.pub: h1 for h1, ", "serial 1"]);
-    let playbook = workspace().join("playbooks/certificates.yml").display().to_string();
     let variable = format!("ssh_certificates_host_directory={certificates}");
-    site.ends(0, &["run", "-i", &text, "-e", &variable, &playbook]);
-    let again = site.ends(0, &["run", "-i", &text, "-e", &variable, &playbook]);
+    site.role(&text, &variable);
+    let again = site.role(&text, &variable);
     says(&again, &["changed 0"]);
     let trusting = format!("@cert-authority * {}\n", public(Path::new(&format!("{ca}.pub"))));
     let inventory = site.inventory(&trusting, &site.own_key());
@@ -246,10 +260,10 @@ fn a_host_is_known_by_its_certificate(site: &Site<'_>) {
     assert!(command.arg(&public_key).status().unwrap().success());
     let place = site.host().rootfs_path().join("etc/ssh/ssh_host_ed25519_key-cert.pub");
     fs::copy(site.dir.join("expired-cert.pub"), place).unwrap();
-    site.host().sh("systemctl restart ssh").unwrap();
+    site.restart("sshd -t");
     says(&site.unreachable(&inventory), &["[host_certificate]", "does not hold", "expired", "sign-host"]);
     says(&site.ends(3, &["hosts", "trust", "h1", "-i", &text, "--yes"]), &["expired"]);
-    site.host().sh("rm /etc/ssh/sshd_config.d/20-certificates.conf && systemctl restart ssh").unwrap();
+    site.restart("rm /etc/ssh/sshd_config.d/20-certificates.conf");
 }
 
 fn people_log_in_by_certificates_until_these_end(site: &Site<'_>) {
@@ -264,8 +278,7 @@ fn people_log_in_by_certificates_until_these_end(site: &Site<'_>) {
         "ssh_certificates_revoked": format!("{ca}.krl"),
     })
     .to_string();
-    let playbook = workspace().join("playbooks/certificates.yml").display().to_string();
-    site.ends(0, &["run", "-i", &text, "-e", &vars, &playbook]);
+    site.role(&text, &vars);
     let key = site.dir.join("alice");
     keygen(&key);
     let public_key = key.with_extension("pub").display().to_string();
@@ -295,7 +308,7 @@ fn people_log_in_by_certificates_until_these_end(site: &Site<'_>) {
     site.ends(0, &["ssh-ca", "revoke", &certificate, "--ca", &ca, "--reason", "a laptop was lost"]);
     // The lab's own key, as alice's is of no use from here on.
     let own = site.inventory(&site.host_line(), &site.own_key()).display().to_string();
-    site.ends(0, &["run", "-i", &own, "-e", &vars, &playbook]);
+    site.role(&own, &vars);
     let inventory = site.inventory(&site.host_line(), &key);
     let run = Run::of(command.args(["exec", "h1", "-i", &inventory.display().to_string(), "-a", "id"]));
     assert_eq!(run.status.code(), Some(4), "{}", run.said());
@@ -319,7 +332,7 @@ fn people_log_in_by_certificates_until_these_end(site: &Site<'_>) {
             "sign-user",
         ],
     );
-    site.host().sh("rm /etc/ssh/sshd_config.d/20-certificates.conf && systemctl restart ssh").unwrap();
+    site.restart("rm /etc/ssh/sshd_config.d/20-certificates.conf");
 }
 
 fn a_host_that_takes_passwords_only(site: &Site<'_>) {

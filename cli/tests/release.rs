@@ -107,6 +107,15 @@ fn what_init_writes_is_built_signed_and_inspected() {
     assert_eq!(shown["signature"]["key"], built["key"]);
     assert_eq!(shown["provenance"]["commit"], built["commit"]);
     assert_eq!(shown["conffiles"][0], "/etc/shop.conf");
+    // The same from the artifact store, by its version.
+    desk.ends(0, &["publish", file, "--build-key", &key]);
+    for what in ["shop@1.0.0", "1.0.0", "shop"] {
+        let there = desk.json(0, &["inspect", what, "--json"]);
+        assert_eq!(there["digest"], built["digest"]);
+        assert_eq!(there["provenance"]["commit"], built["commit"]);
+    }
+    assert!(desk.refused(&["inspect", "shop@9.9"]).contains("there is no shop 9.9 in the store"));
+    assert!(desk.refused(&["inspect", "what?"]).contains("neither a file nor a version of a package"));
     // What was built is no change of the source: the next build goes on.
     desk.ends(0, &["build", "--build-key", &key]);
     // Unsigned, it is not trusted.

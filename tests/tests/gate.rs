@@ -9,6 +9,8 @@ mod attacks;
 mod days;
 #[path = "gate/kill.rs"]
 mod kill;
+#[path = "gate/stale.rs"]
+mod stale;
 #[path = "gate/world.rs"]
 mod world;
 
@@ -27,4 +29,11 @@ fn the_gate_refuses_and_puts_back() {
 fn the_gate_survives_being_killed() {
     let world = World::new("kill");
     kill::all(&world);
+}
+
+/// A deployer that sleeps while somebody else deploys: zero stale writes in 100 tries.
+#[test]
+fn who_wakes_up_late_writes_nothing() {
+    let world = World::new("stale");
+    stale::all(&world);
 }

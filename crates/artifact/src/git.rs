@@ -153,6 +153,14 @@ impl Checkout {
     /// # Errors
     /// The commit is damaged, has a submodule, or `to` cannot be written to.
     pub fn export(&self, to: &Path) -> Result<(), SourceError> {
+        self.export_within(to, u64::MAX).map(drop)
+    }
+
+    /// The same, unless the files have more than `most` bytes: then false, and what was written by then is there.
+    ///
+    /// # Errors
+    /// As for [`Self::export`].
+    pub fn export_within(&self, to: &Path, most: u64) -> Result<bool, SourceError> {
         let oid = git2::Oid::from_str(&self.commit).map_err(|why| error(why.message()))?;
         let failed = |why: git2::Error| {
             error(format!("the commit {} cannot be read: {}", self.short(), why.message()))
@@ -168,8 +176,8 @@ impl Checkout {
                 error(format!("the commit {} has no directory {}", self.short(), self.below.display()))
             })?;
         }
-        let mut count = 0;
-        self.write(&tree, to, 0, &mut count)
+        let mut left = Left { count: 0, bytes: most };
+        self.write(&tree, to, 0, &mut left)
     }
 
     fn write(
@@ -177,12 +185,12 @@ impl Checkout {
         tree: &git2::Tree<'_>,
         to: &Path,
         depth: usize,
-        count: &mut usize,
-    ) -> Result<(), SourceError> {
+        left: &mut Left,
+    ) -> Result<bool, SourceError> {
         let io = |path: &Path, why: std::io::Error| error(format!("{}: {why}", path.display()));
         let time = UNIX_EPOCH + Duration::from_secs(self.epoch);
         for entry in tree {
-            *count += 1;
+            left.count += 1;
             let name = entry.name().map_err(|_| error("the commit has a file whose name is not UTF-8"))?;
             if matches!(name, "" | "." | "..")
                 || name.contains(['/', '\0'])
@@ -190,7 +198,7 @@ impl Checkout {
             {
                 return Err(error(format!("the commit has a file {name:?}, which none may be called")));
             }
-            if depth > MAX_DEPTH || *count > MAX_FILES {
+            if depth > MAX_DEPTH || left.count > MAX_FILES {
                 return Err(error("the commit has too many files, or too deep directories"));
             }
             let path = to.join(name);
@@ -202,13 +210,19 @@ impl Checkout {
                         .to_object(&self.repository)
                         .and_then(|object| object.peel_to_tree())
                         .map_err(damaged)?;
-                    self.write(&below, &path, depth + 1, count)?;
+                    if !self.write(&below, &path, depth + 1, left)? {
+                        return Ok(false);
+                    }
                 }
                 (Some(ObjectType::Blob), mode) => {
                     let blob = entry
                         .to_object(&self.repository)
                         .and_then(|object| object.peel_to_blob())
                         .map_err(damaged)?;
+                    match left.bytes.checked_sub(blob.size() as u64) {
+                        Some(bytes) => left.bytes = bytes,
+                        None => return Ok(false),
+                    }
                     if mode == 0o120_000 {
                         let target = std::str::from_utf8(blob.content())
                             .map_err(|_| error(format!("{name}: what the link says is not UTF-8")))?;
@@ -229,8 +243,14 @@ impl Checkout {
                 _ => return Err(error(format!("{name} in the commit is of an unknown kind"))),
             }
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+/// How much was written, and may be.
+struct Left {
+    count: usize,
+    bytes: u64,
 }
 
 /// Files that differ from `HEAD`, below a directory; files that git does not know count as well, ignored ones do not.

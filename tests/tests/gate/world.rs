@@ -14,7 +14,7 @@ use debark_order::sshsig::Signer;
 use debark_order::{Action, Digest, Order, SealedOrder, frame};
 
 /// Long enough for anything on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 pub struct World {
     pub lab: Lab,
@@ -338,6 +338,11 @@ impl Talk {
                 reply => return Some(reply),
             }
         }
+    }
+
+    /// The process of ssh.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn tell(&mut self, request: &Request) {

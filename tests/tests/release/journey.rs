@@ -72,6 +72,12 @@ pub fn rollback_needs_neither_store_nor_remote(shop: &Releases<'_>) {
 pub fn what_was_rolled_back_stays_away(shop: &Releases<'_>) {
     let _ = shop.debark("alice", &["promote", "shop", "--to", "prod"]).ends(3).says("refused (bad)");
     let _ = shop
+        .debark("alice", &["rollback", "shop", "--env", "prod", "--to", "1.1.0"])
+        .ends(3)
+        .says("shop 1.1.0 was live until it was rolled back in prod")
+        .says("it is slow")
+        .says("debark unhold shop@1.1.0 --env prod");
+    let _ = shop
         .debark("bob", &["unhold", "shop@1.1.0", "--env", "prod", "--reason", "it was the network"])
         .ends(0);
     let _ = shop.debark("alice", &["promote", "shop", "--to", "prod"]).ends(0);

@@ -11,7 +11,7 @@ const MEMORY: u64 = 256 << 20;
 pub enum Encoder<W: Write> {
     /// xz -6.
     Xz(liblzma::write::XzEncoder<W>),
-    /// zstd -19.
+    /// zstd -3.
     Zstd(zstd::Encoder<'static, W>),
     /// gzip -9.
     Gzip(flate2::write::GzEncoder<W>),
@@ -38,7 +38,7 @@ impl<W: Write> Encoder<W> {
                 Self::Xz(liblzma::write::XzEncoder::new_stream(to, stream))
             }
             Compression::Zstd => {
-                let mut encoder = zstd::Encoder::new(to, 19)?;
+                let mut encoder = zstd::Encoder::new(to, 3)?;
                 // One worker at least: then, too, the output does not depend on their number.
                 encoder.multithread(threads)?;
                 Self::Zstd(encoder)

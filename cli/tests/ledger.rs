@@ -44,6 +44,26 @@ fn debark(dir: &Path, who: &str, args: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
+fn git(repository: &Path, args: &[&str]) -> String {
+    let mut git = Command::new("git");
+    git.arg("--git-dir").arg(repository).args(args);
+    for (name, value) in [("NAME", "m"), ("EMAIL", "m@example.org")] {
+        git.env(format!("GIT_AUTHOR_{name}"), value).env(format!("GIT_COMMITTER_{name}"), value);
+    }
+    let output = git.output().unwrap();
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Whoever can write to the repository puts a commit with that tree on top, without a signature; which.
+fn forge(repository: &Path, environment: &str, tree: &str) -> String {
+    let branch = format!("env/{environment}");
+    let words = ["-c", "commit.gpgSign=false", "commit-tree", "-p", &branch, "-m", "forged", tree];
+    let forged = git(repository, &words);
+    git(repository, &["update-ref", &format!("refs/heads/{branch}"), &forged]);
+    forged
+}
+
 #[test]
 fn rules_are_put_on_record_and_lifted() {
     let dir = project();
@@ -109,30 +129,7 @@ fn a_forged_entry_is_named() {
     let dir = project();
     let alice = |args: &[&str]| debark(dir.path(), "alice", args);
     assert_eq!(alice(&["freeze", "prod", "--reason", "audit"]).0, 0);
-    let git = |args: &[&str]| {
-        let mut git = Command::new("git");
-        git.arg("--git-dir").arg(dir.path().join(".debark/ledger.git")).args(args);
-        let output = git
-            .env("GIT_AUTHOR_NAME", "m")
-            .env("GIT_AUTHOR_EMAIL", "m@example.org")
-            .env("GIT_COMMITTER_NAME", "m")
-            .env("GIT_COMMITTER_EMAIL", "m@example.org")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
-    let forged = git(&[
-        "-c",
-        "commit.gpgSign=false",
-        "commit-tree",
-        "-p",
-        "env/prod",
-        "-m",
-        "thaw prod",
-        "env/prod^{tree}",
-    ]);
-    git(&["update-ref", "refs/heads/env/prod", &forged]);
+    let forged = forge(&dir.path().join(".debark/ledger.git"), "prod", "env/prod^{tree}");
     let (code, out, _) = alice(&["ledger", "verify", "--env", "prod"]);
     assert_eq!(code, 3, "{out}");
     assert!(out.contains(&forged[..12]) && out.contains("no signature"), "{out}");
@@ -140,4 +137,174 @@ fn a_forged_entry_is_named() {
     let (code, out, _) = alice(&["ledger", "verify", "--env", "prod", "--json"]);
     let found: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &found["entries"]), (3, &2.into()));
+}
+
+#[test]
+fn nothing_is_decided_by_a_forged_entry() {
+    let dir = project();
+    let ledger = dir.path().join(".debark/ledger.git");
+    let alice = |args: &[&str]| debark(dir.path(), "alice", args);
+    for environment in ["staging", "prod"] {
+        assert_eq!(alice(&["freeze", environment, "--for", "2h", "--reason", "audit"]).0, 0);
+        assert_eq!(alice(&["hold", "shop", "--env", environment, "--reason", "ticket 7"]).0, 0);
+    }
+    let whole = git(&ledger, &["rev-parse", "env/prod"]);
+    // The state of before, without the hold.
+    let forged = forge(&ledger, "prod", "env/prod~1^{tree}");
+    let hold = ["hold", "shop", "--env", "prod", "--reason", "again"];
+    let unhold = ["unhold", "shop", "--env", "prod", "--reason", "x"];
+    let digest = "a".repeat(64);
+    let approve = ["approve", "shop@1.0", "--env", "prod", "--digest", &digest];
+    for command in [
+        &["deploy", "shop@1.0", "--to", "prod"][..],
+        &["deploy", "shop@1.0", "--to", "prod", "--plan"],
+        &["deploy", "--resume", "--to", "prod"],
+        &["promote", "shop", "--to", "prod"],
+        &["rollback", "shop", "--env", "prod"],
+        &["prune"],
+        &hold,
+        &unhold,
+        &approve,
+    ] {
+        let (code, out, err) = alice(command);
+        let named = err.contains(&forged[..12]) && err.contains("is not to be trusted");
+        assert!(code == 3 && named, "{command:?}: {code} {out}{err}");
+    }
+    // Nobody has signed anything on top of it.
+    assert_eq!(git(&ledger, &["rev-parse", "env/prod"]), forged);
+    git(&ledger, &["update-ref", "refs/heads/env/prod", &whole]);
+    assert_eq!(alice(&hold).0, 0);
+
+    // What is promoted has to have proved itself on a chain that holds.
+    let forged = forge(&ledger, "staging", "env/staging~1^{tree}");
+    let (code, _, err) = alice(&["promote", "shop", "--to", "prod"]);
+    assert!(code == 3 && err.contains(&forged[..12]), "{err}");
+    // Entries that were verified and are gone are missed.
+    git(&ledger, &["update-ref", "refs/heads/env/prod", &format!("{whole}~1")]);
+    let (code, _, err) = alice(&["rollback", "shop", "--env", "prod"]);
+    assert!(code == 3 && err.contains("is lost"), "{err}");
+}
+
+#[test]
+fn a_team_shares_its_ledger() {
+    let (one, two) = (project(), tempfile::tempdir().unwrap());
+    let remote = one.path().join("remote.git");
+    git(&remote, &["init", "--quiet", "--bare"]);
+    let text = format!("{PROJECT}ledger: {{remote: {}}}\n", remote.display());
+    std::fs::write(one.path().join("debark.yml"), text).unwrap();
+    // Bob's project is a copy: the same signers, a ledger of its own.
+    let copied =
+        Command::new("cp").arg("-a").arg(format!("{}/.", one.path().display())).arg(two.path()).status();
+    assert!(copied.unwrap().success());
+    let alice = |args: &[&str]| debark(one.path(), "alice", args);
+    let bob = |args: &[&str]| debark(two.path(), "bob", args);
+    let hold = ["hold", "shop", "--env", "prod", "--reason", "ticket 7"];
+
+    assert_eq!(alice(&["freeze", "prod", "--for", "2h", "--reason", "audit"]).0, 0);
+    let (code, out, err) = bob(&hold);
+    assert_eq!((code, out.as_str()), (0, "prod #2: hold shop (bob@example.org)\n"), "{err}");
+
+    let away = one.path().join("away.git");
+    std::fs::rename(&remote, &away).unwrap();
+    assert_eq!(alice(&hold).0, 4, "what others do not see does not count");
+    assert_eq!(alice(&["deploy", "shop@1.0", "--to", "prod"]).0, 4);
+    let (code, _, err) = alice(&["rollback", "shop", "--env", "prod"]);
+    assert!(
+        code == 3 && err.contains("going by what is known here") && err.contains("no earlier good"),
+        "{err}"
+    );
+    // A stolen key is revoked whether the remote answers or not.
+    let key = "0123456789ABCDEF0123456789ABCDEF01234567";
+    let (code, _, err) = alice(&["keys", "revoke", key, "--reason", "stolen"]);
+    assert!(code == 0 && err.contains("later: debark ledger push"), "{err}");
+    assert_eq!(alice(&["ledger", "push"]).0, 4);
+    std::fs::rename(&away, &remote).unwrap();
+
+    // Alice did not know of Bob's entry: both have happened, and neither is overwritten.
+    let there = git(&remote, &["rev-parse", "env/prod"]);
+    for command in
+        [&hold[..], &["deploy", "shop@1.0", "--to", "prod"], &["ledger", "push"], &["ledger", "fetch"]]
+    {
+        let (code, out, err) = alice(command);
+        assert!(code == 3 && format!("{out}{err}").contains("diverged"), "{command:?}: {code} {out}{err}");
+    }
+    let (code, _, err) = alice(&["rollback", "shop", "--env", "prod"]);
+    assert!(code == 3 && err.contains("warning: ") && err.contains("no earlier good"), "{err}");
+    assert_eq!(git(&remote, &["rev-parse", "env/prod"]), there);
+    assert_eq!(alice(&["ledger", "reconcile", "--env", "prod", "--reason", "it was down"]).0, 0);
+    let (_, out, _) = bob(&["history", "--env", "prod"]);
+    assert!(out.contains("moved: revoke key") && out.contains("hold shop"), "{out}");
+    for who in [&alice as &dyn Fn(&[&str]) -> (i32, String, String), &bob] {
+        assert_eq!(who(&["ledger", "verify", "--anew"]).0, 0);
+    }
+
+    // The remote forgets; nobody believes it, and it is put back.
+    git(&remote, &["update-ref", "refs/heads/env/prod", "env/prod~1"]);
+    let (code, _, err) = bob(&["deploy", "shop@1.0", "--to", "prod"]);
+    assert!(code == 3 && err.contains("has lost 1 entries"), "{err}");
+    assert_eq!(alice(&["ledger", "push"]).0, 3);
+    assert_eq!(alice(&["ledger", "push", "--restore"]).0, 0);
+    // Somebody pushes who may not sign.
+    forge(&remote, "prod", "env/prod~2^{tree}");
+    let (code, _, err) = bob(&["deploy", "shop@1.0", "--to", "prod"]);
+    assert!(code == 3 && err.contains("at the remote is not to be trusted"), "{err}");
+    assert_eq!(bob(&["ledger", "verify"]).0, 0, "nothing of it is here");
+}
+
+#[test]
+fn key_changes_are_on_record() {
+    let dir = project();
+    let alice = |args: &[&str]| debark(dir.path(), "alice", args);
+    let new = ["keys", "new", "build.asc", "--user", "B <b@example.org>", "--no-passphrase", "--json"];
+    let (code, out, err) = alice(&new);
+    assert_eq!(code, 0, "{err}");
+    let made: serde_json::Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    let key = made["key"].as_str().unwrap();
+    let file = made["public"].as_str().unwrap();
+    assert_eq!(alice(&["keys", "trust", file]).0, 0, "it is on record already");
+    assert_eq!(alice(&["keys", "revoke", key, "--reason", "rotated"]).0, 0);
+    assert_eq!(alice(&["keys", "revoke", key]).0, 0);
+    for environment in ["staging", "prod"] {
+        let (_, out, _) = alice(&["history", "--env", environment]);
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines.len(), 2, "{out}");
+        assert!(lines[0].contains(&format!("revoke key {key}")) && lines[0].contains("rotated"), "{out}");
+        assert!(lines[1].contains(&format!("trust key {key}")), "{out}");
+    }
+    // Without a key to sign with, the files change all the same; and it is said.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_debark"));
+    command.args(["keys", "revoke", &"A".repeat(40)]).current_dir(dir.path()).env_remove("DEBARK_KEY");
+    command.env("HOME", dir.path()).env("GIT_CONFIG_SYSTEM", "/dev/null").env_remove("DEBARK_PROJECT");
+    let output = command.output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && err.contains("not on record"), "{err}");
+}
+
+#[test]
+fn approvals_and_holds_are_told() {
+    let dir = project();
+    let heard = dir.path().join("heard");
+    let notify = format!(
+        "notify:\n  - {{command: \"cat >> {0}; echo >> {0}\", on: [approved, held, released]}}\n",
+        heard.display()
+    );
+    std::fs::write(dir.path().join("debark.yml"), format!("{PROJECT}{notify}")).unwrap();
+    let alice = |args: &[&str]| debark(dir.path(), "alice", args);
+    assert_eq!(alice(&["hold", "shop@1.0", "--env", "prod", "--reason", "ticket 7"]).0, 0);
+    assert_eq!(alice(&["unhold", "shop@1.0", "--env", "prod", "--reason", "fixed"]).0, 0);
+    assert_eq!(alice(&["freeze", "prod", "--reason", "nobody wants to know"]).0, 0);
+    let digest = "a".repeat(64);
+    let approve = ["approve", "shop@1.0", "--env", "prod", "--digest", &digest];
+    assert_eq!(debark(dir.path(), "bob", &approve).0, 0);
+    let text = std::fs::read_to_string(&heard).unwrap();
+    let told: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let fields =
+        |at: usize| ["event", "actor", "package", "version", "reason"].map(|name| told[at][name].clone());
+    assert_eq!(told.len(), 3, "{text}");
+    assert_eq!(fields(0), ["held", "alice@example.org", "shop", "1.0", "ticket 7"]);
+    assert_eq!(fields(1), ["released", "alice@example.org", "shop", "1.0", "fixed"]);
+    assert_eq!(
+        (&told[2]["event"], &told[2]["digest"]),
+        (&"approved".into(), &format!("sha256:{digest}").into())
+    );
 }

@@ -51,15 +51,7 @@ impl Publisher {
 
     /// The same, with its store in a bucket.
     pub fn in_bucket(server: &S3Server) -> Self {
-        let env = vec![
-            ("AWS_ENDPOINT_URL", server.endpoint()),
-            ("AWS_ALLOW_HTTP", "true".to_owned()),
-            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "test-secret".to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-            ("NO_PROXY", "127.0.0.1".to_owned()),
-            ("no_proxy", "127.0.0.1".to_owned()),
-        ];
+        let env = server.environment();
         let store = server.bucket().join("debian");
         Self::with_store(tempfile::tempdir().unwrap(), store, "s3://packages/debian", env)
     }

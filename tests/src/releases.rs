@@ -174,6 +174,15 @@ impl<'a> Releases<'a> {
         self.git(&["commit", "-q", "-m", &format!("Version {version}")]);
     }
 
+    /// Puts one text for another in the project file.
+    #[track_caller]
+    pub fn edit(&self, from: &str, to: &str) {
+        let file = self.dir.join("debark.yml");
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{from:?} is not in {text}");
+        fs::write(&file, text.replacen(from, to, 1)).unwrap();
+    }
+
     /// What the service on a host says is its version; empty if it does not answer.
     pub fn version(&self, host: &str) -> String {
         let script = "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET /version HTTP/1.0\\r\\n\\r\\n' >&3 && tail -n 1 <&3";

@@ -5,6 +5,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use debark_lab::Lab;
+
 use crate::debark_program;
 
 /// A server with the bucket `packages`, until it is dropped.
@@ -15,8 +17,30 @@ pub struct S3Server {
 }
 
 impl S3Server {
-    /// Starts it.
+    /// Starts it on this machine's loopback.
     pub fn start() -> Self {
+        Self::spawn(&mut Command::new(Self::program()))
+    }
+
+    /// Starts it on the loopback of a lab's controller.
+    pub fn start_in(lab: &Lab) -> Self {
+        Self::spawn(&mut lab.controller_command(Self::program()))
+    }
+
+    /// What a client needs.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", self.endpoint()),
+            ("AWS_ALLOW_HTTP", "true".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test-secret".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("NO_PROXY", "127.0.0.1".to_owned()),
+            ("no_proxy", "127.0.0.1".to_owned()),
+        ]
+    }
+
+    fn program() -> PathBuf {
         let program = debark_program();
         let target = program.ancestors().nth(2).unwrap();
         let program = target.join("s3-server/debug/s3-server");
@@ -27,15 +51,18 @@ impl S3Server {
             program.display(),
             target.join("s3-server").display()
         );
+        program
+    }
+
+    fn spawn(command: &mut Command) -> Self {
         let buckets = tempfile::tempdir().unwrap();
         fs::create_dir(buckets.path().join("packages")).unwrap();
-        let mut command = Command::new(&program);
         command.arg(buckets.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut server = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port = line.trim().parse();
-        let port = port.unwrap_or_else(|_| panic!("{} said {line:?} and not its port", program.display()));
+        let port = port.unwrap_or_else(|_| panic!("the S3 server said {line:?} and not its port"));
         Self { server, buckets, port }
     }
 

@@ -3,6 +3,9 @@
 // Helpers outside of the test function fail by panicking, too.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "pipeline/generated.rs"]
+mod generated;
+
 use std::fs;
 use std::process::Command;
 
@@ -20,9 +23,12 @@ fn steps_are_calls_that_exist() {
     assert!(commands.len() >= 6, "{commands:?}");
     for command in commands {
         let script = command.split_whitespace().find(|word| word.starts_with("scripts/"));
-        let known = script.map_or(command == "|" || command.starts_with("cargo install"), |script| {
-            workspace().join(script.trim_end_matches(',')).is_file()
-        });
+        let known = script.map_or(
+            command == "|"
+                || command.starts_with("cargo install")
+                || command.starts_with("templates/init/ci "),
+            |script| workspace().join(script.trim_end_matches(',')).is_file(),
+        );
         assert!(known, "{command}");
     }
 }
@@ -73,4 +79,25 @@ fn the_steps_release_a_package() {
     let history = project.debark("alice", &["history", "--env", "production"]).ends(0);
     let _ = history.says("https://ci.example.org/7");
     assert_eq!(step(&["nonsense"]).code, 1);
+}
+
+/// The pipelines that `debark init` writes, run as they are written: each job on a machine of its own, which has nothing but a fresh
+/// clone and the service's secrets; artifact store and ledger are what they share.
+#[test]
+fn generated_pipelines_release_a_package() {
+    let lab = lab("generated", 2, &[]);
+    let team = generated::Team::new(&lab);
+    for (number, service) in ["circleci", "github", "gitlab"].into_iter().enumerate() {
+        let version = format!("1.{number}.0");
+        team.tag(&version);
+        for job in team.jobs(service) {
+            let end = job.run(&team, &version);
+            let _ = end.ends(0);
+        }
+        for host in ["h1", "h2"] {
+            let found =
+                lab.host(host).unwrap().exec(&["dpkg-query", "-W", "-f", "${Version}", "hello"]).unwrap();
+            assert_eq!(String::from_utf8_lossy(&found.stdout), version, "{service}");
+        }
+    }
 }

@@ -7,6 +7,12 @@
 mod bad_days;
 #[path = "release/journey.rs"]
 mod journey;
+#[path = "release/rules.rs"]
+mod rules;
+#[path = "release/steps.rs"]
+mod steps;
+#[path = "release/waves.rs"]
+mod waves;
 
 use debark_e2e::{Releases, lab};
 
@@ -22,6 +28,11 @@ fn from_a_commit_to_production_and_back() {
     journey::what_was_rolled_back_stays_away(&shop);
     journey::the_chain_is_verified(&shop);
     journey::the_record_is_whole(&shop);
+    rules::gates(&shop);
+    rules::remote_and_store_are_gone(&shop);
+    rules::old_versions_go(&shop);
+    rules::drift(&shop);
+    rules::an_apt_source(&shop);
 }
 
 /// Deployers that die, sleep, or come at the same time; hosts that are dead.
@@ -34,4 +45,19 @@ fn deployers_and_hosts_that_go_away() {
     bad_days::killed_and_resumed(&shop);
     bad_days::asleep_beyond_its_lease(&shop);
     bad_days::one_dead_host(&shop);
+    steps::killed_at_every_step(&shop, "1.2.0");
+}
+
+/// A canary, a second wave, tasks around them, and hosts that are in trouble.
+#[test]
+fn waves_of_several_hosts() {
+    let lab = lab("waves", 3, &[]);
+    let shop = Releases::new(&lab, waves::DEPLOY);
+    waves::prepared(&shop);
+    waves::a_bad_canary(&shop);
+    waves::a_bad_second_wave(&shop);
+    waves::a_host_that_cannot_be_drained(&shop);
+    waves::a_host_that_is_lost_for_a_moment(&shop);
+    waves::interrupted(&shop);
+    waves::one_host_in_trouble(&shop);
 }

@@ -49,9 +49,9 @@ pub fn run(args: &DeployCommand) -> ExitCode {
         let environment = desk.environment(&args.to)?;
         let package = desk.package(args.package.as_ref().map(|spec| &spec.package))?;
         let version = args.package.as_ref().and_then(|spec| spec.version.clone());
-        let found = fetch::find(desk, environment, &package, version.as_ref())?;
         let ledger = desk.ledger(&args.to)?;
-        let state = desk.state(&ledger, &args.to, !args.deploy.plan)?;
+        let state = desk.state(&ledger, &args.to, args.deploy.remote())?;
+        let found = fetch::found(desk, environment, &package, version.as_ref(), args.deploy.plan)?;
         let get = || -> Result<PathBuf, String> {
             fetch::package(desk, environment, &package, &found.version, found.digest)
         };
@@ -87,7 +87,7 @@ pub fn run(args: &DeployCommand) -> ExitCode {
 fn finish(args: &DeployCommand, desk: &Desk) -> Result<ExitCode, Problem> {
     let environment = desk.environment(&args.to)?;
     let ledger = desk.ledger(&args.to)?;
-    let state = desk.state(&ledger, &args.to, !args.deploy.plan)?;
+    let state = desk.state(&ledger, &args.to, args.deploy.remote())?;
     let Some(open) = state.open.clone() else {
         if args.abort {
             let message = format!("{} has no deployment that could be aborted", args.to);
@@ -110,7 +110,7 @@ fn finish(args: &DeployCommand, desk: &Desk) -> Result<ExitCode, Problem> {
     let get = || -> Result<PathBuf, String> {
         fetch::package(desk, environment, &open.package, &open.version, open.digest)
     };
-    let tests = fetch::find(desk, environment, &open.package, Some(&open.version))
+    let tests = fetch::found(desk, environment, &open.package, Some(&open.version), args.deploy.plan)
         .ok()
         .and_then(|found| found.tests_passed);
     Job {
@@ -162,7 +162,7 @@ fn catch_up(args: &DeployCommand, desk: &Desk, state: State) -> Result<ExitCode,
     let get = || -> Result<PathBuf, String> {
         fetch::package(desk, environment, &package, &live.version, live.digest)
     };
-    let tests = fetch::find(desk, environment, &package, Some(&live.version))
+    let tests = fetch::found(desk, environment, &package, Some(&live.version), args.deploy.plan)
         .ok()
         .and_then(|found| found.tests_passed);
     Job {

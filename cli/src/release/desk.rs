@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use debark_ledger::{Ledger, Settings, State};
+use debark_ledger::{AppendError, BranchNews, Ledger, LedgerError, Settings, Standing, State};
 use debark_order::sshsig::Signer;
 use debark_order::{Environment as EnvironmentName, PackageName, PackageVersion};
 use debark_playbook::SourceMap;
@@ -42,6 +42,11 @@ pub fn at_desk(args: &DeskArgs, work: impl FnOnce(&Desk) -> Result<ExitCode, Pro
 }
 
 impl Desk {
+    /// A project that was read by other means than [`at_desk`].
+    pub const fn new(project: Project, sources: Arc<SourceMap>, json: bool, key: KeyArgs) -> Self {
+        Self { project, sources, json, key }
+    }
+
     /// An environment of the project.
     ///
     /// # Errors
@@ -106,26 +111,78 @@ impl Desk {
         Ok(Ledger::open(settings)?)
     }
 
-    /// An environment's state, with what the remote knows. `needed`: whether the remote has to answer.
+    /// An environment's state by what decides: every entry of its chain is verified.
     ///
     /// # Errors
-    /// It cannot be read, or the remote is needed and does not answer.
+    /// It cannot be read, or the chain is not to be trusted; the remote is needed and does not answer, or does not agree with what is here.
     pub fn state(
         &self,
         ledger: &Ledger,
         environment: &EnvironmentName,
-        needed: bool,
+        remote: Remote,
     ) -> Result<State, Problem> {
-        if self.project.ledger.remote.is_some()
-            && let Err(error) = ledger.fetch()
-        {
-            if needed {
-                return Err(error.into());
+        if self.project.ledger.remote.is_some() && remote != Remote::Unasked {
+            let source = self.environment(environment)?.promote_from.as_ref();
+            match ledger.fetch() {
+                Ok(news) => {
+                    for one in news {
+                        let Some(problem) = disagrees(ledger, &one) else { continue };
+                        let matters = one.environment == *environment || Some(&one.environment) == source;
+                        if remote == Remote::Needed && matters {
+                            return Err(problem);
+                        }
+                        anstream::eprintln!("warning: {}; going by what is known here", problem.message());
+                    }
+                }
+                Err(error) if remote == Remote::Needed => return Err(error.into()),
+                Err(error) => anstream::eprintln!("warning: {error}; going by what is known here"),
             }
-            anstream::eprintln!("warning: {error}; going by what is known here");
+        }
+        Ok(ledger.trusted(environment)?)
+    }
+
+    /// An environment's state to be shown, with what the remote knows, if it answers.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn look(&self, ledger: &Ledger, environment: &EnvironmentName) -> Result<State, Problem> {
+        if self.project.ledger.remote.is_some() {
+            match ledger.fetch() {
+                Ok(news) => {
+                    for problem in news.iter().filter_map(|one| disagrees(ledger, one)) {
+                        anstream::eprintln!("warning: {}; going by what is known here", problem.message());
+                    }
+                }
+                Err(error) => anstream::eprintln!("warning: {error}; going by what is known here"),
+            }
         }
         Ok(ledger.state(environment)?)
     }
+}
+
+/// What the ledger's remote, if there is one, has to do with a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remote {
+    /// It has to answer, and to agree with what is here.
+    Needed,
+    /// It is asked; what it says or does not say is no reason to wait: rollbacks.
+    Welcome,
+    /// What is here is enough: plans.
+    Unasked,
+}
+
+/// Why the remote and what is here do not belong together, if so.
+fn disagrees(ledger: &Ledger, news: &BranchNews) -> Option<Problem> {
+    let (environment, url) = (news.environment.to_string(), ledger.remote_name().unwrap_or_default());
+    let error = match news.standing {
+        Standing::Diverged { local, remote } => AppendError::Diverged { environment, local, remote, url },
+        Standing::Rewound { lost } => AppendError::Rewound { environment, lost, url },
+        Standing::Untrusted { ref why } => LedgerError::Untrusted(why.clone()).into(),
+        Standing::Same | Standing::Fetched { .. } | Standing::Ahead { .. } | Standing::Pushed { .. } => {
+            return None;
+        }
+    };
+    Some(error.into())
 }
 
 /// `PACKAGE` or `PACKAGE@VERSION`, as an argument.

@@ -30,7 +30,7 @@ pub fn run(args: &DiffArgs) -> ExitCode {
     at_desk(&args.desk, |desk| {
         desk.environment(&args.other)?;
         let ledger = desk.ledger(&args.one)?;
-        let one = desk.state(&ledger, &args.one, false)?;
+        let one = desk.look(&ledger, &args.one)?;
         let other = ledger.state(&args.other)?;
         let packages: BTreeSet<&PackageName> = one.packages.keys().chain(other.packages.keys()).collect();
         let mut differ = false;

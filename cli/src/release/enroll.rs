@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use debark_connect::enroll::{EnrolError, Enrolment, enroll};
+use debark_artifact::Keyring;
+use debark_connect::enroll::{EnrolError, Enrolment, Source, enroll};
 use debark_connect::{Agents, Target};
 use debark_order::Environment as EnvironmentName;
 use debark_order::gate::GUARD_UNIT;
@@ -18,7 +19,7 @@ use crate::exit;
 /// Sets hosts up for releases: the gate, whom it trusts, and its guard
 ///
 /// Brings debark-gate and the environment's trust (who may deploy, whose packages are installed, which keys are revoked) to
-/// its hosts, as root or by sudo. Run it again after each change of keys or of `allow`: it changes what differs, and says
+/// its hosts, and an apt source if `hosts_url` of the store says where they find it, as root or by sudo. Run it again after each change of keys or of `allow`: it changes what differs, and says
 /// so. A host belongs to one environment.
 ///
 /// Exit codes: 0 fine, 1 bad input, 2 it failed on some host, 4 a host could not be reached, 6 both.
@@ -73,6 +74,11 @@ pub fn run(args: &EnrollArgs) -> ExitCode {
         let archive = enrolment
             .archive()
             .map_err(|error| Problem::input(format!("the gate within debark: {error}")))?;
+        if enrolment.source.is_none() && !args.project.json {
+            anstream::eprintln!(
+                "note: hosts get no apt source, as `store: {{hosts_url: URL}}` does not say where they find the store"
+            );
+        }
         Ok(all(args, &targets, &enrolment.gate.machine, &archive))
     })
 }
@@ -97,7 +103,26 @@ fn enrolment(environment: &Environment) -> Result<Enrolment, Problem> {
         revoked: read(&trust.revoked)?.unwrap_or_default(),
         build_keys,
         unit: GUARD_UNIT.into(),
+        source: source(environment)?,
     })
+}
+
+/// The apt source, if it is said where hosts find the store.
+fn source(environment: &Environment) -> Result<Option<Source>, Problem> {
+    let Some(url) = &environment.store.hosts_url else { return Ok(None) };
+    let failed = |error: debark_artifact::KeyError| Problem::input(error.message).maybe_hint(error.hint);
+    let trust = &environment.trust;
+    let keyring = Keyring::load(&trust.build_keys, &trust.revoked).map_err(failed)?;
+    let mut packets = Vec::new();
+    for key in keyring.keys.iter().filter(|key| !key.revoked) {
+        packets.extend(key.packets().map_err(failed)?);
+    }
+    Ok(Some(Source {
+        name: environment.name.to_string(),
+        url: url.clone(),
+        suite: environment.store.suite.clone(),
+        keyring: packets,
+    }))
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Problem> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use debark_artifact::Keyring;
 use debark_artifact::provenance::Envelope;
 use debark_order::{Digest, PackageName, PackageVersion};
-use debark_project::{Environment, TestGate};
+use debark_project::{Environment, StoreLocation, TestGate};
 use debark_repository::{Entry, Store};
 
 use super::context::Problem;
@@ -14,7 +14,7 @@ use super::problem::store as problem;
 use crate::drive::cache_dir;
 
 /// A package that the store has.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Found {
     /// Its version.
     pub version: PackageVersion,
@@ -49,6 +49,66 @@ fn entry(
             Problem::input(format!("the store {} has nothing of {package}", store.name()))
                 .hint("debark build, then debark publish")
         }),
+    }
+}
+
+/// As [`find`]; for a plan, by what is known on this machine: of a store in a bucket, what it said last counts.
+///
+/// # Errors
+/// As for [`find`].
+pub fn found(
+    desk: &Desk,
+    environment: &Environment,
+    package: &PackageName,
+    version: Option<&PackageVersion>,
+    plan: bool,
+) -> Result<Found, Problem> {
+    let remote = !matches!(environment.store.location, StoreLocation::Directory(_));
+    let known = memory(environment, package, version);
+    if plan
+        && remote
+        && let Ok(text) = std::fs::read(&known)
+        && let Ok(found) = serde_json::from_slice::<Found>(&text)
+    {
+        let age = std::fs::metadata(&known).and_then(|known| known.modified()).ok();
+        let age = age.and_then(|time| time.elapsed().ok()).unwrap_or_default();
+        let age = debark_ledger::policy::duration(age.as_secs());
+        anstream::eprintln!("note: the store {} was asked {age} ago", environment.store.location);
+        return Ok(found);
+    }
+    if plan && remote {
+        anstream::eprintln!("note: nothing is known here of that version: the store is asked");
+    }
+    let found = find(desk, environment, package, version)?;
+    if remote {
+        remember(environment, package, version, &found);
+    }
+    Ok(found)
+}
+
+/// Where it is remembered what a store in a bucket said.
+fn memory(environment: &Environment, package: &PackageName, version: Option<&PackageVersion>) -> PathBuf {
+    let store = &environment.store;
+    let question = format!("{:?} {} {:?}", store.location, store.suite, environment.gates.tests);
+    let version = version.map_or("newest", PackageVersion::as_str);
+    cache_dir()
+        .join("stores")
+        .join(Digest::of(question.as_bytes()).short())
+        .join(format!("{package}_{}.json", version.replace(':', "%3a")))
+}
+
+/// Only for plans: without it there is none until the store was asked.
+fn remember(
+    environment: &Environment,
+    package: &PackageName,
+    version: Option<&PackageVersion>,
+    found: &Found,
+) {
+    for version in [version, Some(&found.version)] {
+        let path = memory(environment, package, version);
+        let text = serde_json::to_vec(found).unwrap_or_default();
+        let _ = path.parent().map(std::fs::create_dir_all);
+        let _ = std::fs::write(path, text);
     }
 }
 

@@ -60,7 +60,7 @@ pub fn run(args: &HistoryArgs) -> ExitCode {
             let ledger = desk.ledger(environment)?;
             if index == 0 {
                 // One fetch brings all environments.
-                desk.state(&ledger, environment, false)?;
+                desk.look(&ledger, environment)?;
             }
             let filter = Filter { limit: Some(args.lines), package: args.package.clone() };
             for recorded in ledger.entries(environment, &filter)? {
@@ -119,7 +119,7 @@ pub fn show(args: &ShowArgs) -> ExitCode {
         let ledger = desk.ledger(environment)?;
         let mut found = ledger.entry(environment, args.sequence);
         if found.is_err() {
-            desk.state(&ledger, environment, false)?;
+            desk.look(&ledger, environment)?;
             found = ledger.entry(environment, args.sequence);
         }
         let recorded = found?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use debark_order::{Identity, PackageName};
-use debark_project::{FILE, Project};
+use debark_project::{FILE, Project, StoreLocation};
 use serde_json::json;
 
 use super::context::{self, Problem};
@@ -89,17 +89,23 @@ pub fn run(args: &InitArgs) -> ExitCode {
                 Ci::Gitlab => (".gitlab-ci.yml", include_str!("../../../templates/init/gitlab.yml")),
             };
             files.push((path.to_owned(), fill(text), 0o644));
+            files.push((
+                ".debark/ci".to_owned(),
+                include_str!("../../../templates/init/ci").to_owned(),
+                0o755,
+            ));
         }
         let (mut written, mut kept) = (Vec::new(), Vec::new());
         for (path, text, mode) in files {
             if write(&root.join(&path), &text, mode)? { written.push(path) } else { kept.push(path) }
         }
         // What was written is what works.
-        Project::load(&root.join(FILE), sources)?;
+        let project = Project::load(&root.join(FILE), sources)?;
+        let missing = if args.ci.is_some() { missing(&project) } else { Vec::new() };
         if args.json {
             anstream::println!(
                 "{}",
-                json!({ "package": name, "identity": identity, "written": written, "kept": kept })
+                json!({ "package": name, "identity": identity, "written": written, "kept": kept, "missing": missing })
             );
             return Ok(ExitCode::SUCCESS);
         }
@@ -112,8 +118,34 @@ pub fn run(args: &InitArgs) -> ExitCode {
         anstream::println!(
             "\nnext:\n  debark keys new ~/.config/debark/{name}.asc --user '{name} builds <{identity}>'\n  git add . && git commit -m 'Release with debark' && git tag v1.0.0\n  debark build {name} --build-key ~/.config/debark/{name}.asc"
         );
+        if !missing.is_empty() {
+            anstream::println!("\nbefore the pipeline can run:");
+            missing.iter().for_each(|what| anstream::println!("  {what}"));
+        }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// What a pipeline needs and the project does not say: its jobs are machines that share nothing else.
+fn missing(project: &Project) -> Vec<String> {
+    let mut missing = Vec::new();
+    let stores: Vec<_> =
+        project.environments.values().map(|environment| &environment.store.location).collect();
+    if stores.iter().any(|location| matches!(location, StoreLocation::Directory(_))) {
+        missing.push(format!(
+            "{FILE}: `store` is a directory of this machine; name a bucket: `store: s3://BUCKET/PREFIX`"
+        ));
+    }
+    if project.ledger.remote.is_none() {
+        missing.push(format!(
+            "{FILE}: the ledger has no remote; name a git repository: `ledger: {{remote: URL}}`"
+        ));
+    }
+    missing.push(
+        "the service's secrets, as .debark/ci names them; its identity in .debark/signers and in `allow`"
+            .into(),
+    );
+    missing
 }
 
 /// A file that is not there yet; whether it was written.

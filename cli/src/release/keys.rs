@@ -6,10 +6,13 @@ use std::process::ExitCode;
 
 use debark_artifact::key::{self, BuildKey};
 use debark_artifact::{KeyError, Keyring, PublicKey};
+use debark_ledger::{Filter, KeyUse, Kind, Offline};
 use debark_project::Trust;
 use serde_json::{Value, json};
 
-use super::context::{self, BuildKeyArgs, Problem, ProjectArgs};
+use super::context::{self, BuildKeyArgs, KeyArgs, Problem, ProjectArgs};
+use super::desk::{Desk, Remote};
+use super::records;
 
 /// Keys that sign packages, and who may sign orders
 #[derive(Debug, clap::Args)]
@@ -33,6 +36,8 @@ enum KeysCommand {
         /// Without a passphrase: for a pipeline that keeps the file secret itself
         #[arg(long)]
         no_passphrase: bool,
+        #[command(flatten)]
+        signer: KeyArgs,
     },
     /// Show trusted keys and identities
     List,
@@ -41,15 +46,22 @@ enum KeysCommand {
         /// Its public half
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        signer: KeyArgs,
     },
     /// Trust a key no more, whatever it signed and when
     Revoke {
         /// Its fingerprint
         #[arg(value_name = "FINGERPRINT")]
         fingerprint: String,
-        /// Why, for people
+        /// Why, for people and for the record
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        #[command(flatten)]
+        signer: KeyArgs,
     },
 }
 
@@ -57,11 +69,25 @@ enum KeysCommand {
 pub fn run(args: &KeysArgs) -> ExitCode {
     let json = args.project.json;
     context::finish(json, |sources| {
-        let trust = args.project.load(sources)?.trust;
+        let project = args.project.load(sources)?;
+        let trust = project.trust.clone();
+        let signer = match &args.command {
+            KeysCommand::New { signer, .. }
+            | KeysCommand::Trust { signer, .. }
+            | KeysCommand::Revoke { signer, .. } => signer.clone(),
+            KeysCommand::List => KeyArgs { key: None },
+        };
+        let desk = Desk::new(project, sources.clone(), json, signer);
+        let trusted = |fingerprint: &str, reason: Option<&str>| {
+            on_record(&desk, fingerprint, reason, true, |of| of.build_keys == desk.project.trust.build_keys)
+        };
         match &args.command {
-            KeysCommand::New { file, user, no_passphrase } => new(&trust, file, user, *no_passphrase, json),
+            KeysCommand::New { file, user, no_passphrase, .. } => {
+                let fingerprint = new(&trust, file, user, *no_passphrase, json)?;
+                trusted(&fingerprint, None)
+            }
             KeysCommand::List => list(&trust, json),
-            KeysCommand::Trust { file } => {
+            KeysCommand::Trust { file, reason, .. } => {
                 let key = PublicKey::read(file).map_err(problem)?;
                 let bytes = fs::read(file).map_err(|error| io(file, &error))?;
                 if !bytes.starts_with(b"-----") {
@@ -85,13 +111,64 @@ pub fn run(args: &KeysArgs) -> ExitCode {
                     &json!({ "trusted": key.fingerprint, "user": key.user, "file": path }),
                     &format!("{} {} is trusted: commit {}", key.fingerprint, key.user, path.display()),
                 );
-                Ok(ExitCode::SUCCESS)
+                trusted(&key.fingerprint, reason.as_deref())
             }
-            KeysCommand::Revoke { fingerprint, reason } => {
-                revoke(&trust, fingerprint, reason.as_deref(), json)
+            KeysCommand::Revoke { fingerprint, reason, .. } => {
+                let digits = revoke(&trust, fingerprint, reason.as_deref(), json)?;
+                on_record(&desk, &digits, reason.as_deref(), false, |of| {
+                    of.revoked == desk.project.trust.revoked
+                })
             }
         }
     })
+}
+
+/// Puts it on record in every environment whose trust has changed by it; what is on record already is not put there twice.
+///
+/// The files count, and they are written: without a key to sign with it is only said that nothing is on record.
+fn on_record(
+    desk: &Desk,
+    fingerprint: &str,
+    reason: Option<&str>,
+    trusted: bool,
+    concerns: impl Fn(&Trust) -> bool,
+) -> Result<ExitCode, Problem> {
+    let fingerprint = fingerprint.to_owned();
+    let kind = if trusted {
+        Kind::KeyTrusted { r#use: KeyUse::Build, fingerprint }
+    } else {
+        Kind::KeyRevoked { r#use: KeyUse::Build, fingerprint }
+    };
+    let environments: Vec<_> =
+        desk.project.environments.values().filter(|environment| concerns(&environment.trust)).collect();
+    for environment in environments {
+        let name = &environment.name;
+        let ledger = desk.ledger(name)?;
+        let known = desk.signer().and_then(|_| Ok(ledger.actor()?));
+        if let Err(problem) = known {
+            anstream::eprintln!(
+                "warning: it is not on record in any ledger: {}; the same command with --key puts it there",
+                problem.message()
+            );
+            return Ok(ExitCode::SUCCESS);
+        }
+        desk.state(&ledger, name, Remote::Welcome)?;
+        let last = ledger.entries(name, &Filter::default())?.into_iter().map(|recorded| recorded.entry.kind);
+        let about = |found: &Kind| match (found, &kind) {
+            (
+                Kind::KeyTrusted { fingerprint, .. } | Kind::KeyRevoked { fingerprint, .. },
+                Kind::KeyTrusted { fingerprint: own, .. } | Kind::KeyRevoked { fingerprint: own, .. },
+            ) => fingerprint == own,
+            _ => false,
+        };
+        if last.into_iter().find(about).as_ref() == Some(&kind) {
+            continue;
+        }
+        let reason = reason.map(str::to_owned);
+        let appended = ledger.record(name, reason, kind.clone(), Offline::Allow)?;
+        records::appended(desk, &appended);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn problem(error: KeyError) -> Problem {
@@ -115,7 +192,7 @@ fn put(trust: &Trust, fingerprint: &str, bytes: &[u8]) -> Result<PathBuf, Proble
     Ok(path)
 }
 
-fn new(trust: &Trust, file: &Path, user: &str, no_passphrase: bool, json: bool) -> Result<ExitCode, Problem> {
+fn new(trust: &Trust, file: &Path, user: &str, no_passphrase: bool, json: bool) -> Result<String, Problem> {
     if !user.contains('@') || user.contains(['\n', '\0']) {
         return Err(Problem::input(format!("{user:?} is no name with an address"))
             .hint("write it as `Shop builds <builds@example.org>`"));
@@ -142,10 +219,10 @@ fn new(trust: &Trust, file: &Path, user: &str, no_passphrase: bool, json: bool) 
             path.display()
         ),
     );
-    Ok(ExitCode::SUCCESS)
+    Ok(made.fingerprint())
 }
 
-fn revoke(trust: &Trust, fingerprint: &str, reason: Option<&str>, json: bool) -> Result<ExitCode, Problem> {
+fn revoke(trust: &Trust, fingerprint: &str, reason: Option<&str>, json: bool) -> Result<String, Problem> {
     let digits: String =
         fingerprint.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_uppercase();
     if digits.len() != 40 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -181,7 +258,7 @@ fn revoke(trust: &Trust, fingerprint: &str, reason: Option<&str>, json: bool) ->
             trust.revoked.display()
         ),
     );
-    Ok(ExitCode::SUCCESS)
+    Ok(digits)
 }
 
 /// A line of the file of allowed signers.

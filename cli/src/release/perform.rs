@@ -104,7 +104,9 @@ impl Job<'_> {
         let actor = self.ledger.actor()?;
         let signer = self.desk.signer()?;
         let site = DeploySite { hosts: &hosts, place: &place, deploy: &deploy, fetch: self.fetch };
-        let book = LedgerBook { ledger: self.ledger, state: &self.state, offline: self.offline() };
+        let begun = |sequence: Sequence| tell::started(&self, sequence, &actor);
+        let book =
+            LedgerBook { ledger: self.ledger, state: &self.state, offline: self.offline(), begun: &begun };
         let monitor: Box<dyn Monitor> = if self.desk.json {
             Box::new(Json::default())
         } else {
@@ -157,7 +159,7 @@ impl Job<'_> {
 
     fn refusals(&self) -> Result<Vec<policy::Refusal>, Problem> {
         let source = match &self.environment.promote_from {
-            Some(from) => Some(self.desk.ledger(from)?.state(from)?),
+            Some(from) => Some(self.desk.ledger(from)?.trusted(from)?),
             None => None,
         };
         let actor = self.ledger.actor()?;
@@ -200,7 +202,6 @@ impl Job<'_> {
             reason: self.reason.clone(),
             rules: Rules {
                 checks: deploy.checks.clone(),
-                units: Vec::new(),
                 keep: deploy.keep,
                 confirm_within: seconds(deploy.confirm_within),
                 install_within: seconds(deploy.install_within),
@@ -213,6 +214,10 @@ impl Job<'_> {
     fn show_plan(&self, waves: &[Vec<String>], deploy: &Deploy) {
         let record = self.state.packages.get(&self.package);
         let before = |host: &String| record.and_then(|record| record.hosts.get(host)?.version.clone());
+        let hosts: usize = waves.iter().map(Vec::len).sum();
+        let asked = self.ledger.asked().filter(|_| self.ledger.remote_name().is_some());
+        let asked = asked.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let asked = asked.map(|since| since.as_secs());
         if self.desk.json {
             let waves: Vec<serde_json::Value> = waves.iter().map(|wave| {
                 wave.iter().map(|host| serde_json::json!({"host": host, "before": before(host), "after": self.version})).collect()
@@ -222,7 +227,8 @@ impl Job<'_> {
                 serde_json::json!({
                     "event": "plan", "action": self.action.name(), "environment": self.environment.name, "package": self.package,
                     "version": self.version, "digest": self.digest, "commit": self.commit, "sequence": self.state.sequence + 1,
-                    "waves": waves, "budget": deploy.budget.at_most(waves.len()), "checks": deploy.checks,
+                    "waves": waves, "budget": deploy.budget.at_most(hosts), "checks": deploy.checks,
+                    "remote_asked": asked,
                 })
             );
             return;
@@ -236,6 +242,12 @@ impl Job<'_> {
             self.environment.name,
             self.state.sequence + 1
         );
+        if let Some(remote) = self.ledger.remote_name() {
+            let age = asked.map(|time| policy::duration(debark_release::now().saturating_sub(time)));
+            let age =
+                age.map_or_else(|| "never asked from here".to_owned(), |age| format!("asked {age} ago"));
+            anstream::println!("as far as is known here; the ledger's remote {remote} was {age}");
+        }
         for (number, wave) in waves.iter().enumerate() {
             anstream::println!("wave {} of {}:", number + 1, waves.len());
             if !deploy.pre.0.is_empty() {
@@ -388,6 +400,7 @@ struct LedgerBook<'a> {
     ledger: &'a Ledger,
     state: &'a State,
     offline: Offline,
+    begun: &'a (dyn Fn(Sequence) + Sync),
 }
 
 impl Book for LedgerBook<'_> {
@@ -398,6 +411,7 @@ impl Book for LedgerBook<'_> {
         if let Some(why) = appended.unpushed {
             anstream::eprintln!("warning: the ledger's remote does not know yet: {why}");
         }
+        (self.begun)(sequence);
         Ok(())
     }
 

@@ -14,8 +14,11 @@ fn said(message: String, hint: Option<String>, code: u8) -> Problem {
 
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
-        let code =
-            if matches!(error, LedgerError::RemoteDown { .. }) { exit::UNREACHABLE } else { exit::BAD_INPUT };
+        let code = match error {
+            LedgerError::RemoteDown { .. } => exit::UNREACHABLE,
+            _ if error.is_refusal() => exit::REFUSED,
+            _ => exit::BAD_INPUT,
+        };
         said(error.to_string(), error.hint(), code)
     }
 }

@@ -51,8 +51,8 @@ pub fn run(args: &PromoteArgs) -> ExitCode {
         };
         desk.environment(&from)?;
         let ledger = desk.ledger(&args.to)?;
-        let state = desk.state(&ledger, &args.to, !args.deploy.plan)?;
-        let source = desk.ledger(&from)?.state(&from)?;
+        let state = desk.state(&ledger, &args.to, args.deploy.remote())?;
+        let source = desk.ledger(&from)?.trusted(&from)?;
         let version = args.package.as_ref().and_then(|spec| spec.version.as_ref());
         let release = match version {
             Some(version) => source.good(&package, version),
@@ -63,7 +63,7 @@ pub fn run(args: &PromoteArgs) -> ExitCode {
             let message = format!("{package}{what} has not been live in {from}");
             return Err(Problem::refused(message).hint(format!("first: debark deploy {package} --to {from}")));
         };
-        let tests = fetch::find(desk, environment, &package, Some(&release.version))?;
+        let tests = fetch::found(desk, environment, &package, Some(&release.version), args.deploy.plan)?;
         if tests.digest != release.digest {
             let message = format!(
                 "the artifact store has another {package} {} ({}) than {from} ({})",

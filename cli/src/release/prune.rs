@@ -8,7 +8,7 @@ use debark_order::{Digest, Environment};
 use debark_repository::{Prune, Store};
 
 use super::context::{BuildKeyArgs, Problem};
-use super::desk::{Desk, DeskArgs, at_desk};
+use super::desk::{Desk, DeskArgs, Remote, at_desk};
 use super::problem;
 
 /// Removes versions from the artifact store that nobody needs
@@ -85,7 +85,7 @@ fn deployed(desk: &Desk) -> Result<BTreeMap<Digest, String>, Problem> {
     let mut pinned = BTreeMap::new();
     for name in desk.project.environments.keys() {
         let ledger = desk.ledger(name)?;
-        let state = desk.state(&ledger, name, false)?;
+        let state = desk.state(&ledger, name, Remote::Welcome)?;
         for package in state.packages.values() {
             for good in &package.good {
                 pinned.entry(good.digest).or_insert_with(|| format!("was live in {name}"));

@@ -6,9 +6,9 @@ use debark_ledger::{Kind, Offline};
 use debark_order::{Digest, Environment};
 
 use super::context::Problem;
-use super::desk::{Desk, DeskArgs, Spec, at_desk};
+use super::desk::{Desk, DeskArgs, Remote, Spec, at_desk};
 use super::rules;
-use super::{fetch, records};
+use super::{fetch, records, tell};
 
 /// Agrees that a version may go to an environment
 ///
@@ -133,7 +133,7 @@ fn put(
 ) -> Result<ExitCode, Problem> {
     let ledger = desk.ledger(environment)?;
     desk.signer()?;
-    let state = desk.state(&ledger, environment, true)?;
+    let state = desk.state(&ledger, environment, Remote::Needed)?;
     if let Some((matters, what)) = matters
         && !matters(&state, &kind)
     {
@@ -142,6 +142,7 @@ fn put(
     }
     let appended = ledger.record(environment, reason.map(str::to_owned), kind, Offline::Refuse)?;
     records::appended(desk, &appended);
+    tell::recorded(desk, &appended.entry);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -157,7 +158,7 @@ pub fn approve(args: &ApproveArgs) -> ExitCode {
         let ledger = desk.ledger(&args.env)?;
         desk.signer()?;
         // Refreshes what is known of other environments as well.
-        let state = desk.state(&ledger, &args.env, true)?;
+        let state = desk.state(&ledger, &args.env, Remote::Needed)?;
         let digest = match args.digest {
             Some(digest) => digest,
             None => match records::known_digest(desk, &ledger, &args.env, &args.package)? {
@@ -185,6 +186,7 @@ pub fn approve(args: &ApproveArgs) -> ExitCode {
         let kind = Kind::Approved { package, version, digest };
         let appended = ledger.record(&args.env, args.reason.clone(), kind, Offline::Refuse)?;
         records::appended(desk, &appended);
+        tell::recorded(desk, &appended.entry);
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -104,7 +104,7 @@ pub fn run(args: &ReportArgs) -> ExitCode {
         for (index, environment) in chosen(desk, args.env.as_ref())?.iter().enumerate() {
             let ledger = desk.ledger(environment)?;
             if index == 0 {
-                desk.state(&ledger, environment, false)?;
+                desk.look(&ledger, environment)?;
             }
             let found = ledger.verify(environment, false)?;
             page.entries += found.entries;

@@ -46,7 +46,7 @@ pub fn run(args: &RollbackArgs) -> ExitCode {
         let package = desk.package(args.package.as_ref().map(|spec| &spec.package))?;
         let to = args.to.clone().or_else(|| args.package.as_ref().and_then(|spec| spec.version.clone()));
         let ledger = desk.ledger(&args.env)?;
-        let state = desk.state(&ledger, &args.env, false)?;
+        let state = desk.state(&ledger, &args.env, args.deploy.welcome())?;
         let found = match &to {
             Some(version) => state.good(&package, version),
             None => state.last_good(&package),

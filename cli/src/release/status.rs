@@ -53,7 +53,7 @@ pub fn run(args: &StatusArgs) -> ExitCode {
 fn of(args: &StatusArgs, desk: &Desk, name: &Environment) -> Result<u8, Problem> {
     let environment = desk.environment(name)?;
     let ledger = desk.ledger(name)?;
-    let state = desk.state(&ledger, name, false)?;
+    let state = desk.look(&ledger, name)?;
     let packages: Vec<PackageName> = match &args.package {
         Some(package) => vec![desk.package(Some(package))?],
         None => desk.project.packages.keys().cloned().collect(),

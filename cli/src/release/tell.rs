@@ -1,14 +1,15 @@
 //! Notifications, as the project file asks for them.
 
 use debark_ledger::policy::Refusal;
-use debark_ledger::{DeployAction, Outcome};
-use debark_order::Identity;
+use debark_ledger::{DeployAction, Entry, Kind, Outcome};
+use debark_order::{Identity, PackageName, PackageVersion, Sequence};
 use debark_project::{Event, Notification, Program, Receiver};
 use debark_release::Ending;
 use debark_release::notify::{Channel, Notice, notify};
 
 use super::desk::Desk;
 use super::perform::Job;
+use super::records;
 
 /// Tells everybody who wants to know of such an event.
 pub fn tell(desk: &Desk, event: Event, notice: &Notice<'_>) {
@@ -29,6 +30,75 @@ pub fn tell(desk: &Desk, event: Event, notice: &Notice<'_>) {
     for problem in notify(&channels, notice) {
         anstream::eprintln!("warning: {problem}");
     }
+}
+
+/// A deployment begins.
+pub fn started(job: &Job<'_>, sequence: Sequence, actor: &Identity) {
+    let text = format!(
+        "{} of {} {} to {} begins",
+        job.action.name(),
+        job.package,
+        job.version,
+        job.environment.name
+    );
+    let ci = debark_ledger::ci();
+    tell(
+        job.desk,
+        Event::Started,
+        &Notice {
+            event: Event::Started.name(),
+            text: &text,
+            environment: job.environment.name.as_str(),
+            package: Some(job.package.as_str()),
+            version: Some(job.version.as_str()),
+            digest: Some(job.digest.to_string()),
+            commit: job.commit.as_deref(),
+            actor: actor.as_str(),
+            reason: job.reason.as_deref(),
+            result: None,
+            sequence,
+            took_ms: 0,
+            hosts: &[],
+            ci: ci.as_ref(),
+        },
+    );
+}
+
+/// An approval, a hold or its end is on record.
+pub fn recorded(desk: &Desk, entry: &Entry) {
+    let (event, package, version, digest) = match &entry.kind {
+        Kind::Approved { package, version, digest } => {
+            (Event::Approved, Some(package), Some(version), Some(digest))
+        }
+        Kind::Held { package, version, digest } => {
+            (Event::Held, package.as_ref(), version.as_ref(), digest.as_ref())
+        }
+        Kind::Released { package, version, digest } => {
+            (Event::Released, package.as_ref(), version.as_ref(), digest.as_ref())
+        }
+        _ => return,
+    };
+    let text = format!("{} in {} by {}", records::what(entry, None), entry.environment, entry.actor);
+    tell(
+        desk,
+        event,
+        &Notice {
+            event: event.name(),
+            text: &text,
+            environment: entry.environment.as_str(),
+            package: package.map(PackageName::as_str),
+            version: version.map(PackageVersion::as_str),
+            digest: digest.map(ToString::to_string),
+            commit: None,
+            actor: entry.actor.as_str(),
+            reason: entry.reason.as_deref(),
+            result: None,
+            sequence: entry.sequence,
+            took_ms: 0,
+            hosts: &[],
+            ci: entry.ci.as_ref(),
+        },
+    );
 }
 
 /// A deployment is over.

@@ -21,9 +21,11 @@ use crate::exit;
 /// Checks the whole chain, from the commit to the process that runs
 ///
 /// Commit, provenance, digest and signature of the package, approvals, ledger, files on the hosts, executables of running processes. One
-/// byte that is not as it should be fails, and is named. Nobody is trusted but the project's signers and build keys.
+/// byte that is not as it should be fails, and is named. Nobody is trusted but the project's signers and build keys. What cannot be
+/// looked at from here is marked `unknown`: the commit of a source that is not on this machine, an interpreter's process,
+/// configuration that was changed on a host.
 ///
-/// Exit codes: 0 all holds, 1 bad input, 2 something does not, 4 some host could not be reached, 6 both.
+/// Exit codes: 0 all that was looked at holds, 1 bad input, 2 something does not, 4 some host could not be reached, 6 both.
 #[derive(clap::Args)]
 pub struct VerifyArgs {
     /// What: an environment, a host, or PACKAGE@VERSION
@@ -32,6 +34,9 @@ pub struct VerifyArgs {
     /// Only this package
     #[arg(long, value_name = "PACKAGE")]
     package: Option<PackageName>,
+    /// What is unknown fails as well
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     reach: ReachArgs,
     #[command(flatten)]
@@ -41,37 +46,51 @@ pub struct VerifyArgs {
 /// Says what holds and what does not, and remembers.
 struct Findings {
     json: bool,
+    strict: bool,
     code: u8,
+    unknown: usize,
 }
 
 impl Findings {
     fn say(&mut self, place: &str, link: &str, result: Result<String, String>) -> bool {
-        let (holds, text) = match result {
-            Ok(text) => (true, text),
-            Err(text) => (false, text),
-        };
+        match result {
+            Ok(text) => self.mark(place, link, Some(true), &text),
+            Err(text) => self.mark(place, link, Some(false), &text),
+        }
+    }
+
+    /// What nobody can look at from here: neither good nor bad.
+    fn unknown(&mut self, place: &str, link: &str, text: &str) {
+        self.mark(place, link, None, text);
+        self.unknown += 1;
+    }
+
+    fn mark(&mut self, place: &str, link: &str, holds: Option<bool>, text: &str) -> bool {
         if self.json {
             anstream::println!(
                 "{}",
                 serde_json::json!({"event": "verify", "place": place, "link": link, "holds": holds, "text": text})
             );
         } else {
-            let (word, color) =
-                if holds { ("ok", anstyle::AnsiColor::Green) } else { ("FAILED", anstyle::AnsiColor::Red) };
+            let (word, color) = match holds {
+                Some(true) => ("ok", anstyle::AnsiColor::Green),
+                Some(false) => ("FAILED", anstyle::AnsiColor::Red),
+                None => ("unknown", anstyle::AnsiColor::Yellow),
+            };
             let style = color.on_default().bold();
-            anstream::println!("{style}{word:6}{style:#}  {place}  {link}: {text}");
+            anstream::println!("{style}{word:7}{style:#} {place}  {link}: {text}");
         }
-        if !holds {
+        if holds == Some(false) || (self.strict && holds.is_none()) {
             self.code |= exit::FAILED;
         }
-        holds
+        holds == Some(true)
     }
 }
 
 /// Runs the command.
 pub fn run(args: &VerifyArgs) -> ExitCode {
     at_desk(&args.desk, |desk| {
-        let mut findings = Findings { json: desk.json, code: 0 };
+        let mut findings = Findings { json: desk.json, strict: args.strict, code: 0, unknown: 0 };
         let named = args.what.as_deref().and_then(|what| what.parse::<Environment>().ok());
         let environments: Vec<&Environment> = desk.project.environments.keys().collect();
         match (&args.what, named.filter(|name| desk.project.environments.contains_key(name))) {
@@ -91,6 +110,9 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
                     None => host(args, desk, what, &mut findings)?,
                 }
             }
+        }
+        if findings.unknown > 0 && !desk.json {
+            anstream::eprintln!("note: {} links are unknown: nobody looked at them", findings.unknown);
         }
         Ok(ExitCode::from(findings.code))
     })
@@ -141,7 +163,7 @@ fn environment(
     findings: &mut Findings,
 ) -> Result<(), Problem> {
     let ledger = desk.ledger(name)?;
-    let state = desk.state(&ledger, name, false)?;
+    let state = desk.look(&ledger, name)?;
     let verified = ledger.verify(name, false)?;
     let chain = match verified.faults.as_slice() {
         [] => Ok(format!("{} entries, each signed by its actor", verified.entries)),
@@ -264,22 +286,28 @@ fn artifact(
             return Ok(None);
         }
     };
-    findings.say(subject, "commit", commit(desk, &spec.package, &provenance));
+    match commit(desk, &spec.package, &provenance) {
+        Some(result) => drop(findings.say(subject, "commit", result)),
+        None => {
+            let text = format!(
+                "{} of {}, which is not on this machine: not looked at",
+                provenance.commit, provenance.repository
+            );
+            findings.unknown(subject, "commit", &text);
+        }
+    }
     Ok(Some(provenance))
 }
 
-/// Whether the commit is in the source's repository, with the tree that was built.
-fn commit(desk: &Desk, package: &PackageName, provenance: &Provenance) -> Result<String, String> {
-    let source = desk.project.packages.get(package).map(|package| &package.source);
-    let directory: &Path = match source {
-        Some(Source::Directory(directory)) => directory,
-        _ => {
-            return Ok(format!(
-                "{} of {}, which is not on this machine: not looked at",
-                provenance.commit, provenance.repository
-            ));
-        }
-    };
+/// Whether the commit is in the source's repository, with the tree that was built; `None` if the repository is elsewhere.
+fn commit(desk: &Desk, package: &PackageName, provenance: &Provenance) -> Option<Result<String, String>> {
+    match desk.project.packages.get(package).map(|package| &package.source) {
+        Some(Source::Directory(directory)) => Some(commit_in(directory, provenance)),
+        _ => None,
+    }
+}
+
+fn commit_in(directory: &Path, provenance: &Provenance) -> Result<String, String> {
     let wanted = &provenance.commit;
     if !wanted.bytes().all(|byte| byte.is_ascii_hexdigit()) || wanted.len() < 40 {
         return Err(format!("{wanted:?} is no commit"));
@@ -377,8 +405,17 @@ fn on_hosts(
             wrong => Err(wrong.iter().take(20).cloned().collect::<Vec<_>>().join("; ")),
         };
         findings.say(&subject, "files", files);
+        if !report.configuration.is_empty() {
+            findings.unknown(&subject, "configuration", &report.configuration.join("; "));
+        }
         if !report.processes.is_empty() {
             findings.say(&subject, "processes", Err(report.processes.join("; ")));
+        } else if report.running > 0 {
+            let text = format!("{} run the executables that are there", report.running);
+            findings.say(&subject, "processes", Ok(text));
+        }
+        if !report.unknown.is_empty() {
+            findings.unknown(&subject, "processes", &report.unknown.join("; "));
         }
     }
     Ok(())

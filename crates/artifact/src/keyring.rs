@@ -188,6 +188,17 @@ impl PublicKey {
         })
     }
 
+    /// As gpgv and apt take it: packets, not armored; those of several keys may stand one behind the other.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn packets(&self) -> Result<Vec<u8>, KeyError> {
+        use pgp::ser::Serialize as _;
+        self.key
+            .to_bytes()
+            .map_err(|error| KeyError::new(format!("{} cannot be written: {error}", self.file.display())))
+    }
+
     /// Whether the primary key or a subkey has this fingerprint, or a key id that is its end.
     fn has(&self, issuer: &str) -> bool {
         let subkeys = self.key.public_subkeys.iter().map(|subkey| format!("{:X}", subkey.key.fingerprint()));

@@ -22,6 +22,41 @@ pub struct Enrolment {
     pub build_keys: Vec<(String, Vec<u8>)>,
     /// `/etc/systemd/system/debark-guard.service`.
     pub unit: String,
+    /// Where apt finds the environment's packages, if hosts can reach the store.
+    pub source: Option<Source>,
+}
+
+/// An apt source: files named `debark-NAME`.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The environment.
+    pub name: String,
+    /// `https://packages.example.org/shop`, as in sources.list(5).
+    pub url: String,
+    /// `stable`.
+    pub suite: String,
+    /// The store's keys, as packets.
+    pub keyring: Vec<u8>,
+}
+
+impl Source {
+    /// The deb822 file (sources.list(5)).
+    fn sources(&self) -> String {
+        format!(
+            "# Written by debark enroll: what is changed here does not last.\nTypes: deb\nURIs: {}\nSuites: {}\nComponents: main\n\
+             Signed-By: /etc/apt/keyrings/debark-{}.gpg\n",
+            self.url, self.suite, self.name
+        )
+    }
+
+    /// Whoever runs `apt-get upgrade` on a host does not get past the environment's gates: below 100, a version is installed
+    /// only where there is none, or when it is asked for by name (apt_preferences(5)).
+    fn preferences(&self) -> String {
+        format!(
+            "# Written by debark enroll: `apt-get upgrade` is no deployment.\nPackage: *\nPin: release o=debark,n={}\nPin-Priority: 50\n",
+            self.suite
+        )
+    }
 }
 
 /// Why a host was not enrolled.
@@ -52,6 +87,12 @@ impl Enrolment {
         add("etc/debark/revoked", &self.revoked)?;
         for (name, bytes) in &self.build_keys {
             add(&format!("etc/debark/build-keys/{name}"), bytes)?;
+        }
+        if let Some(source) = &self.source {
+            let name = format!("debark-{}", source.name);
+            add(&format!("etc/apt/keyrings/{name}.gpg"), &source.keyring)?;
+            add(&format!("etc/apt/preferences.d/{name}"), source.preferences().as_bytes())?;
+            add(&format!("etc/apt/sources.list.d/{name}.sources"), source.sources().as_bytes())?;
         }
         add("etc/systemd/system/debark-guard.service", self.unit.as_bytes())?;
         add("usr/lib/debark/debark-gate", &self.gate.unpacked()?)?;

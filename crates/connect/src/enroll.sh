@@ -65,6 +65,18 @@ for key in "$new"/etc/debark/build-keys/*; do
 done
 place etc/debark/signers 644
 place etc/debark/gate.json 644
+# Sources of an environment that the host does not belong to any more, or that has none now, go with their keys.
+for old in /etc/apt/sources.list.d/debark-*.sources /etc/apt/preferences.d/debark-* /etc/apt/keyrings/debark-*.gpg; do
+    [ -e "$old" ] || [ -L "$old" ] || continue
+    [ ! -f "$new$old" ] || continue
+    echo "gone $old"
+    [ "$mode" = check ] || rm -f "$old"
+done
+for directory in keyrings preferences.d sources.list.d; do
+    for file in "$new/etc/apt/$directory"/*; do
+        [ ! -e "$file" ] || place "${file#"$new"/}" 644
+    done
+done
 place usr/lib/debark/debark-gate 755
 place etc/systemd/system/debark-guard.service 644
 if [ "$mode" != check ]; then

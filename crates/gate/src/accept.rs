@@ -149,7 +149,6 @@ mod tests {
             keep: 2,
             confirm_within: 60,
             install_within: 60,
-            units: Vec::new(),
         }
     }
 

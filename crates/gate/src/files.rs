@@ -44,6 +44,8 @@ pub fn report(package: &PackageName) -> Result<FileReport> {
         wrong: Vec::new(),
         configuration: Vec::new(),
         processes: Vec::new(),
+        running: 0,
+        unknown: Vec::new(),
     };
     let digest = live.and_then(|live| live.digest);
     let kept = match &digest {
@@ -209,12 +211,17 @@ fn processes(package: &PackageName, architecture: Option<&str>, report: &mut Fil
         let own = executable.strip_suffix(" (deleted)").unwrap_or(&executable);
         let own = own.strip_suffix(".dpkg-tmp").unwrap_or(own);
         if !list.lines().any(|line| line == own) {
-            // An interpreter: what it reads is not known to anyone.
+            report.unknown.push(format!(
+                "{}: process {pid} runs {own}, which is not of {package}: what it has read cannot be told",
+                unit.unit
+            ));
             continue;
         }
         let running = hash_of(Path::new(&format!("/proc/{pid}/exe")));
         let there = hash_of(Path::new(own));
-        if !matches!((running, there), (Ok(running), Ok(there)) if running == there) {
+        if matches!((running, there), (Ok(running), Ok(there)) if running == there) {
+            report.running += 1;
+        } else {
             report
                 .processes
                 .push(format!("{}: process {pid} runs another {own} than the one that is there", unit.unit));

@@ -36,9 +36,21 @@ pub enum LedgerError {
         /// What git says.
         why: String,
     },
-    /// The remote has what cannot be taken over.
+    /// What came, or what is here, cannot be taken over.
     #[error("{0}")]
     Untrusted(String),
+    /// The chain here is not what it claims to be.
+    #[error("the ledger of {environment} is not to be trusted: entry {number} (commit {commit}): {why}")]
+    Unverified {
+        /// Whose chain.
+        environment: String,
+        /// The entry's number; `?` if it has none.
+        number: String,
+        /// The first commit that is wrong, shortened.
+        commit: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Who signs is not known.
     #[error(transparent)]
     Signature(#[from] SignatureError),
@@ -56,6 +68,11 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// Whether what is on record is not believed (exit code 3), rather than something that went wrong.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Untrusted(_) | Self::Unverified { .. })
+    }
+
     /// What to do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -69,6 +86,10 @@ impl LedgerError {
                     .into()
             }
             Self::Untrusted(_) => "find out who pushed that; nothing of it has been taken over".into(),
+            Self::Unverified { environment, .. } => format!(
+                "nothing is decided by it; `debark ledger verify --env {environment}` names everything that is wrong; find out who \
+                 wrote that, then set the branch env/{environment} back to the last whole entry"
+            ),
             Self::Signature(_) => {
                 "see that the key is listed in the project's signers with the namespace `git`".into()
             }
@@ -154,10 +175,16 @@ impl AppendError {
 
     /// Whether it is a rule that says no (exit code 3), rather than something that went wrong.
     pub const fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Conflict { .. } | Self::Leased { .. } | Self::LeaseLost { .. } | Self::Rejected(_)
-        )
+        match self {
+            Self::Conflict { .. }
+            | Self::Leased { .. }
+            | Self::LeaseLost { .. }
+            | Self::Rejected(_)
+            | Self::Diverged { .. }
+            | Self::Rewound { .. } => true,
+            Self::Ledger(error) => error.is_refusal(),
+            Self::Inconsistent(_) => false,
+        }
     }
 
     /// What to do.

@@ -119,7 +119,7 @@ impl Ledger {
     }
 
     /// What is so in an environment, as far as is known here: from the tree at the tip, without a walk and without the remote
-    /// (see [`Self::fetch`]).
+    /// (see [`Self::fetch`]). To be shown: what decides anything asks [`Self::trusted`].
     ///
     /// # Errors
     /// The repository or the state cannot be read.
@@ -128,12 +128,21 @@ impl Ledger {
         let Some(tip) = git::tip(&repository, &git::branch(environment))? else {
             return Ok(State::empty(environment.clone()));
         };
+        self.state_at(&repository, environment, tip)
+    }
+
+    pub(crate) fn state_at(
+        &self,
+        repository: &Repository,
+        environment: &Environment,
+        tip: Oid,
+    ) -> Result<State, LedgerError> {
         let broken = |why| git::broken(environment, tip, why);
-        let mut state = git::state(&repository, environment, tip).map_err(broken)?;
+        let mut state = git::state(repository, environment, tip).map_err(broken)?;
         let Some(open) = &mut state.open else { return Ok(state) };
-        if let Some(lease) = git::tip(&repository, &git::lease_branch(environment))? {
+        if let Some(lease) = git::tip(repository, &git::lease_branch(environment))? {
             // One that cannot be read prolongs nothing.
-            if let Ok((lease, _)) = lease::read(&repository, lease)
+            if let Ok((lease, _)) = lease::read(repository, lease)
                 && lease.of == open.sequence
                 && lease.environment == *environment
                 && lease.actor == open.by
@@ -143,7 +152,7 @@ impl Ledger {
             }
         }
         let above = usize::try_from(state.sequence.saturating_sub(open.sequence)).unwrap_or(usize::MAX);
-        let commits = git::chain(&repository, tip, None, above.saturating_add(1))?;
+        let commits = git::chain(repository, tip, None, above.saturating_add(1))?;
         if let Some(commit) = commits.get(above) {
             open.abandoned =
                 lease::abandoned(&self.settings.path, environment, open.sequence, &commit.to_string());
@@ -283,6 +292,7 @@ impl Ledger {
             }
         }
         self.remember_alive(environment, &entry, alive);
+        self.verified_on(&repository, environment, old, new);
         if entry.sequence.is_multiple_of(512) {
             self.tidy();
         }
@@ -292,7 +302,8 @@ impl Ledger {
     /// Appends an entry whose sequence nobody has to know beforehand: tried again on the newest state when others append.
     ///
     /// # Errors
-    /// As for [`Self::append`], but no conflict unless others append a dozen times in between.
+    /// As for [`Self::append`], but no conflict unless others append a dozen times in between; and as for [`Self::trusted`]: nobody
+    /// signs what stands on a forged entry.
     pub fn record(
         &self,
         environment: &Environment,
@@ -302,7 +313,7 @@ impl Ledger {
     ) -> Result<Appended, AppendError> {
         let mut last = Err(AppendError::Conflict { environment: environment.to_string() });
         for _ in 0..12 {
-            let state = self.state(environment)?;
+            let state = self.trusted(environment)?;
             let draft = Draft { sequence: state.sequence + 1, reason: reason.clone(), kind: kind.clone() };
             last = self.append(environment, &state, draft, offline);
             match last {
@@ -412,6 +423,11 @@ impl Ledger {
                     {
                         Ok(Some(error.to_string()))
                     }
+                    // Nor by what somebody did to the remote: what is here has been verified.
+                    Err(
+                        error
+                        @ (AppendError::Rewound { .. } | AppendError::Ledger(LedgerError::Untrusted(_))),
+                    ) if offline == Offline::Allow => Ok(Some(error.to_string())),
                     Err(error) => Err(error),
                     Ok(_) => Err(AppendError::Conflict { environment: environment.to_string() }),
                 }

@@ -43,8 +43,10 @@ impl Ledger {
         }
         // Where they parted; none if they have nothing in common.
         let base = repository.merge_base(local, incoming).ok();
-        if let Some(why) = self.distrust(&repository, environment, base, incoming)? {
-            return Err(LedgerError::Untrusted(why).into());
+        for (tip, place) in [(incoming, "at the remote"), (local, "here")] {
+            if let Some(why) = self.distrust(&repository, environment, base, tip, place)? {
+                return Err(LedgerError::Untrusted(why).into());
+            }
         }
         let broken = |commit: Oid, why| git::broken(environment, commit, why);
         let mut state =
@@ -114,6 +116,8 @@ impl Ledger {
         if !git::swap(&repository, &branch, Some(local), tip, "reconciled")? {
             return Err(conflict());
         }
+        // Theirs were verified above, the others are one's own; what they take the place of is not missed.
+        self.verified_on(&repository, environment, None, tip);
         Ok(commits.len())
     }
 }

@@ -9,7 +9,15 @@ use crate::remote::{BranchNews, Pushed, Remote, Standing};
 use crate::state::State;
 use crate::{git, lease, verify};
 
+/// The file whose time says when the remote answered last.
+const ASKED: &str = "asked";
+
 impl Ledger {
+    /// When the remote answered last, as far as is known here.
+    pub fn asked(&self) -> Option<std::time::SystemTime> {
+        std::fs::metadata(self.settings.path.join(ASKED)).and_then(|found| found.modified()).ok()
+    }
+
     /// Fetches what others appended, verifies it, and takes it over where nothing is overwritten by that. Without a remote
     /// there is nothing to do.
     ///
@@ -19,6 +27,8 @@ impl Ledger {
         let Some(remote) = self.remote() else { return Ok(Vec::new()) };
         let repository = self.repository();
         remote.fetch()?;
+        // Only for people: how old is what is known here.
+        let _ = std::fs::write(self.settings.path.join(ASKED), "");
         let mut news = Vec::new();
         for environment in self.all(&repository)? {
             let standing = self.take_over(&repository, &environment)?;
@@ -134,7 +144,9 @@ impl Ledger {
                     (0, entries) => Standing::Ahead { entries },
                     (remote, local) if local > 0 => return Ok(Standing::Diverged { local, remote }),
                     (entries, _) => {
-                        if let Some(why) = self.distrust(repository, environment, local, incoming)? {
+                        if let Some(why) =
+                            self.distrust(repository, environment, local, incoming, "at the remote")?
+                        {
                             return Ok(Standing::Untrusted { why });
                         }
                         if !git::swap(repository, &branch, local, incoming, "fetched")? {
@@ -160,6 +172,7 @@ impl Ledger {
         environment: &Environment,
         local: Option<Oid>,
         incoming: Oid,
+        place: &str,
     ) -> Result<Option<String>, LedgerError> {
         let before = match local {
             None => State::empty(environment.clone()),
@@ -174,7 +187,7 @@ impl Ledger {
             let commit: String = fault.commit.chars().take(12).collect();
             let number = fault.sequence.map_or_else(|| "?".into(), |sequence| sequence.to_string());
             format!(
-                "entry {number} of {environment} at the remote (commit {commit}) is not to be trusted: {}",
+                "entry {number} of {environment} (commit {commit}) {place} is not to be trusted: {}",
                 fault.message
             )
         }))

@@ -78,6 +78,73 @@ fn memory(repository: &Path, signers: &Digest, environment: &Environment) -> Pat
 }
 
 impl Ledger {
+    /// What is so in an environment, if its chain is to be believed: as [`Self::state`], after a look at every entry since the one that
+    /// was verified last.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unverified`] names the first entry that is wrong. Others: as for [`Self::verify`].
+    pub fn trusted(&self, environment: &Environment) -> Result<State, LedgerError> {
+        let repository = self.repository();
+        let tip = git::tip(&repository, &git::branch(environment))?;
+        let seen = git::tip(&repository, &git::seen(environment))?;
+        let Some(tip) = tip else {
+            return match seen {
+                Some(seen) => Err(unverified(environment, lost(&repository, seen, "the branch is gone"))),
+                None => Ok(State::empty(environment.clone())),
+            };
+        };
+        let memory = self.memory(environment)?;
+        let known = recall(&memory).filter(|known| stands_on(&repository, tip, *known));
+        let before = match known {
+            None => State::empty(environment.clone()),
+            Some(known) => git::state(&repository, environment, known)
+                .map_err(|why| git::broken(environment, known, why))?,
+        };
+        let mut commits = git::chain(&repository, tip, known, usize::MAX)?;
+        commits.reverse();
+        let faults = check(&repository, &self.settings.allowed, before, &commits, 0)?;
+        if let Some(fault) = faults.into_iter().next() {
+            return Err(unverified(environment, fault));
+        }
+        if let Some(seen) = seen.filter(|seen| !stands_on(&repository, tip, *seen)) {
+            let fault = lost(&repository, seen, "the branch does not have it any more");
+            return Err(unverified(environment, fault));
+        }
+        if !commits.is_empty() {
+            git::swap(&repository, &git::seen(environment), seen, tip, "verified")?;
+            remember(&memory, tip);
+        }
+        self.state_at(&repository, environment, tip)
+    }
+
+    /// An entry of one's own stands on what was verified: then it is verified as well.
+    pub(crate) fn verified_on(
+        &self,
+        repository: &Repository,
+        environment: &Environment,
+        below: Option<Oid>,
+        new: Oid,
+    ) {
+        // Without it the next verification takes longer.
+        if let Ok(memory) = self.memory(environment)
+            && (below.is_none() || recall(&memory) == below)
+        {
+            let seen = git::seen(environment);
+            let old = git::tip(repository, &seen).ok().flatten();
+            let _ = git::swap(repository, &seen, old, new, "verified");
+            remember(&memory, new);
+        }
+    }
+
+    /// Where the verified tip is remembered, by what the allowed signers file is now.
+    fn memory(&self, environment: &Environment) -> Result<PathBuf, LedgerError> {
+        let allowed = &self.settings.allowed;
+        let signers = std::fs::read(allowed).map_err(|error| {
+            LedgerError::Signature(sshsig::SignatureError::Bad(format!("{}: {error}", allowed.display())))
+        })?;
+        Ok(memory(&self.settings.path, &Digest::of(&signers), environment))
+    }
+
     /// Verifies an environment's whole chain. With `anew`, nothing that was verified before is believed.
     ///
     /// What was verified is remembered beside the repository's objects, by the digest of the allowed signers file: a second
@@ -87,11 +154,7 @@ impl Ledger {
     /// The repository or the allowed signers file cannot be read. What is wrong with the chain is no error, but in the result.
     pub fn verify(&self, environment: &Environment, anew: bool) -> Result<Verification, LedgerError> {
         let allowed = &self.settings.allowed;
-        let signers = std::fs::read(allowed).map_err(|error| {
-            LedgerError::Signature(sshsig::SignatureError::Bad(format!("{}: {error}", allowed.display())))
-        })?;
-        let signers = Digest::of(&signers);
-        let memory = memory(&self.settings.path, &signers, environment);
+        let memory = self.memory(environment)?;
         let repository = self.repository();
         let tip = git::tip(&repository, &git::branch(environment))?;
         let mut faults = Vec::new();
@@ -105,8 +168,7 @@ impl Ledger {
         };
         let mut commits = git::chain(&repository, tip, None, usize::MAX)?;
         commits.reverse();
-        let known = if anew { None } else { std::fs::read_to_string(&memory).ok() };
-        let known = known.and_then(|text| Oid::from_str(text.trim()).ok());
+        let known = if anew { None } else { recall(&memory) };
         let known =
             known.and_then(|known| commits.iter().position(|oid| *oid == known)).map_or(0, |at| at + 1);
 
@@ -116,9 +178,7 @@ impl Ledger {
         }
         if faults.is_empty() {
             git::swap(&repository, &git::seen(environment), seen, tip, "verified")?;
-            // Without it the next verification takes longer.
-            let _ = memory.parent().map(std::fs::create_dir_all);
-            let _ = std::fs::write(&memory, tip.to_string());
+            remember(&memory, tip);
         }
         Ok(Verification {
             environment: environment.clone(),
@@ -127,6 +187,31 @@ impl Ledger {
             known: known as u64,
             faults,
         })
+    }
+}
+
+fn recall(memory: &Path) -> Option<Oid> {
+    Oid::from_str(std::fs::read_to_string(memory).ok()?.trim()).ok()
+}
+
+fn remember(memory: &Path, tip: Oid) {
+    // Without it the next verification takes longer.
+    let _ = memory.parent().map(std::fs::create_dir_all);
+    let _ = std::fs::write(memory, tip.to_string());
+}
+
+/// Whether a commit is another one, or above it.
+fn stands_on(repository: &Repository, tip: Oid, below: Oid) -> bool {
+    // One that is not here is below nothing.
+    tip == below || repository.graph_descendant_of(tip, below).unwrap_or(false)
+}
+
+fn unverified(environment: &Environment, fault: Fault) -> LedgerError {
+    LedgerError::Unverified {
+        environment: environment.to_string(),
+        number: fault.sequence.map_or_else(|| "?".into(), |sequence| sequence.to_string()),
+        commit: fault.commit.chars().take(12).collect(),
+        why: fault.message,
     }
 }
 

@@ -273,6 +273,12 @@ pub struct FileReport {
     /// Units' processes whose executable is not the package's file (any more).
     #[serde(default)]
     pub processes: Vec<String>,
+    /// Units' processes whose executable is the package's file as it is now.
+    #[serde(default)]
+    pub running: u64,
+    /// Units' processes that run another package's executable: what an interpreter has read, nobody can tell.
+    #[serde(default)]
+    pub unknown: Vec<String>,
 }
 
 /// Why something was not done.

@@ -55,9 +55,6 @@ pub struct Order {
     pub confirm_within: u32,
     /// Seconds that a maintainer script or apt may take altogether.
     pub install_within: u32,
-    /// The units to watch (restarts, executable); empty: those that the package ships.
-    #[serde(default)]
-    pub units: Vec<String>,
 }
 
 /// An order as it travels.

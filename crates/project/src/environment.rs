@@ -47,6 +47,8 @@ pub struct Store {
     pub valid_for: Duration,
     /// How many versions of a package `debark prune` keeps, beside those that are deployed somewhere.
     pub keep: u32,
+    /// Where hosts find it, for their apt source: a URL of `http`, `https` or `file`. None: they get no source.
+    pub hosts_url: Option<String>,
 }
 
 /// Where a store is.

@@ -293,6 +293,11 @@ pub static STORE: Table = Table {
         key("region", Shape::Text, "For S3: `eu-central-1`."),
         key("valid_for", Shape::Duration, "How long its index is valid. Default: `7d`."),
         key(
+            "hosts_url",
+            Shape::Text,
+            "Where hosts find it: `https://`, `http://` or `file:/`. `debark enroll` makes it an apt source of theirs. Default: they get none.",
+        ),
+        key(
             "keep",
             Shape::Int,
             "How many versions of a package `debark prune` keeps, beside those deployed somewhere. Default: 10.",

@@ -61,8 +61,6 @@ pub struct Wanted {
 pub struct Rules {
     /// Health checks.
     pub checks: Vec<Check>,
-    /// Units to watch; empty: those of the package.
-    pub units: Vec<String>,
     /// Versions that hosts keep.
     pub keep: u32,
     /// Seconds until a host goes back by itself.
@@ -230,7 +228,6 @@ fn seal(
         keep: wanted.rules.keep.max(2),
         confirm_within: wanted.rules.confirm_within,
         install_within: wanted.rules.install_within,
-        units: wanted.rules.units.clone(),
     };
     let text = serde_json::to_string(&order)
         .map_err(|error| Trouble::Input(format!("an order that is none: {error}")))?;

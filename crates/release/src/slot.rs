@@ -237,16 +237,16 @@ impl Slot {
 
     /// Puts back what was live before; through a new connection, if the first one is gone.
     pub fn revert(&mut self, order: &SealedOrder, monitor: &dyn Monitor) {
-        let mut reverted = match &mut self.link {
-            Some(link) => link.ask(&Request::Revert, |_| {}),
-            None => Err(odd(&self.host)),
-        };
-        if matches!(reverted, Err(HostError::Unreachable(_))) {
-            reverted = self.open(order).and_then(|_| match &mut self.link {
-                Some(link) => link.ask(&Request::Revert, |_| {}),
-                None => Err(odd(&self.host)),
-            });
+        // A host that was lost has no link any more; it may be there again.
+        let mut reverted = self.link.as_mut().map(|link| link.ask(&Request::Revert, |_| {}));
+        if matches!(reverted, None | Some(Err(HostError::Unreachable(_)))) {
+            let opened = self.open(order);
+            reverted = opened.map_or_else(
+                |error| Some(Err(error)),
+                |_| self.link.as_mut().map(|link| link.ask(&Request::Revert, |_| {})),
+            );
         }
+        let reverted = reverted.unwrap_or_else(|| Err(odd(&self.host)));
         self.took = self.began.elapsed();
         match reverted {
             Ok(Reply::Reverted { notes, .. }) => {

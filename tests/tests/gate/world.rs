@@ -216,7 +216,6 @@ impl World {
             keep: 3,
             confirm_within: 600,
             install_within: 120,
-            units: Vec::new(),
         }
     }
 

@@ -4,6 +4,8 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Stdio};
 
 use debark_e2e::{Ended, Releases};
+use debark_order::gate::{FailureKind, PROGRAM, Reply, Request};
+use debark_order::{SealedOrder, frame};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A version everywhere, and others in the store.
@@ -31,10 +33,27 @@ pub fn two_at_the_same_second(shop: &Releases<'_>) {
     let mut codes: Vec<i32> = ends.iter().map(|end| end.code).collect();
     codes.sort_unstable();
     let said: String = ends.iter().map(|end| format!("{}{}", end.out, end.err)).collect();
-    // Who comes when the other is done already finds that version live.
-    assert!(codes == [0, 3] || codes == [0, 0], "{codes:?} {said}");
+    match codes.as_slice() {
+        [0, 3] => {}
+        // Who comes when the other is done already finds that version live: then neither began before the other had ended.
+        [0, 0] => assert_no_overlap(shop, 4),
+        _ => panic!("{codes:?} {said}"),
+    }
     assert_eq!(shop.version("h1"), "1.1.0");
     let _ = shop.debark("alice", &["ledger", "verify"]).ends(0);
+}
+
+/// The newest entries of staging are one deployment after the other.
+fn assert_no_overlap(shop: &Releases<'_>, entries: usize) {
+    let last = ["history", "--env", "staging", "--json", "-n", &entries.to_string()];
+    let history = shop.debark("alice", &last).ends(0).out;
+    let kinds: Vec<String> = history
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["kind"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(kinds, ["finished", "started"].repeat(entries / 2), "{history}");
 }
 
 /// A deployer and the line at which it is.
@@ -101,8 +120,36 @@ pub fn asleep_beyond_its_lease(shop: &Releases<'_>) {
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(3), "{rest}");
     assert_eq!(shop.version("h1"), "1.2.0", "nothing is written after that");
+    the_host_refuses(shop, &order_of(shop, "1.3.0"));
     assert_eq!(shop.dpkg("h1"), "install ok installed 1.2.0");
     let _ = shop.debark("alice", &["ledger", "verify"]).ends(0);
+}
+
+/// The order of the last deployment of a version, as it is on record.
+fn order_of(shop: &Releases<'_>, version: &str) -> SealedOrder {
+    let history = shop.debark("alice", &["history", "--env", "staging", "--json"]).ends(0).out;
+    let entries = history.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let entry = entries.into_iter().find(|entry| entry["action"] == "deploy" && entry["version"] == version);
+    let sequence = entry.unwrap()["sequence"].to_string();
+    let shown = shop.debark("alice", &["show", &sequence, "--env", "staging", "--json"]).ends(0).out;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    serde_json::from_value(shown["order"].clone()).unwrap()
+}
+
+/// Whatever a deployer believes: a host that has heard of a later order does not obey an earlier one.
+fn the_host_refuses(shop: &Releases<'_>, order: &SealedOrder) {
+    let root = shop.lab.host("h1").unwrap().rootfs_path().join("root");
+    let mut request = Vec::new();
+    frame::write(&mut request, &Request::Prepare { order: order.clone() }).unwrap();
+    std::fs::write(root.join("ask"), request).unwrap();
+    let _ = shop.on("h1", &format!("{PROGRAM} serve </root/ask >/root/answer")).ends(0);
+    let mut answer = BufReader::new(std::fs::File::open(root.join("answer")).unwrap());
+    let hello: Option<Reply> = frame::read(&mut answer).unwrap();
+    assert!(matches!(hello, Some(Reply::Hello { .. })), "{hello:?}");
+    match frame::read::<Reply>(&mut answer).unwrap() {
+        Some(Reply::Failed(failure)) => assert_eq!(failure.kind, FailureKind::Replayed, "{failure:?}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Within the budget it does not hold up the others; it is behind, and is brought up to date.

@@ -90,6 +90,9 @@ pub fn the_chain_is_verified(shop: &Releases<'_>) {
     for link in ["ledger", "digest", "signature", "provenance", "commit", "installed", "kept", "files"] {
         assert!(whole.out.contains(&format!("  {link}: ")), "{link} is missing in {}", whole.out);
     }
+    // What perl has read cannot be told from outside.
+    assert!(whole.out.contains("unknown staging h1  processes: shop.service: process "), "{}", whole.out);
+    let _ = shop.debark("alice", &["verify", "staging", "--strict"]).ends(2);
     let flip = "f=/usr/share/shop/release; printf X | dd of=$f bs=1 count=1 conv=notrunc status=none";
     let _ = shop.on("h2", flip).ends(0);
     let bad = shop.debark("alice", &["verify", "prod"]).ends(2).says("/usr/share/shop/release");

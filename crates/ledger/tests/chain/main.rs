@@ -104,7 +104,6 @@ pub(crate) fn start_draft(
         keep: 3,
         confirm_within: 60,
         install_within: 60,
-        units: Vec::new(),
     };
     let text = serde_json::to_string(&order).unwrap();
     let started = Started {

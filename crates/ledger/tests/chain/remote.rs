@@ -115,7 +115,7 @@ fn what_the_remote_loses_or_forges_is_not_taken_over() {
     git(&remote, &["update-ref", "refs/heads/env/prod", "env/prod~1"]);
     assert_eq!(standing(&alice.fetch().unwrap()), Standing::Rewound { lost: 1 });
     assert_eq!(standing(&alice.push(false).unwrap()), Standing::Rewound { lost: 1 });
-    let error = alice.record(&prod, None, Kind::Note, Offline::Allow).unwrap_err();
+    let error = alice.record(&prod, None, Kind::Note, Offline::Refuse).unwrap_err();
     assert!(matches!(error, AppendError::Rewound { lost: 1, .. }), "{error}");
     assert_eq!(standing(&alice.push(true).unwrap()), Standing::Pushed { entries: 1 });
 
@@ -140,6 +140,11 @@ fn what_the_remote_loses_or_forges_is_not_taken_over() {
     let before = alice.state(&prod).unwrap();
     assert!(matches!(standing(&alice.fetch().unwrap()), Standing::Untrusted { .. }));
     assert_eq!(alice.state(&prod).unwrap(), before);
+    // Nothing begins on it; a rollback goes by what was verified here, and takes nothing over.
+    assert!(start(&alice, "prod", DeployAction::Deploy, "1.1").unwrap_err().is_refusal());
+    let rollback = start(&alice, "prod", DeployAction::Rollback, "1.0").unwrap();
+    assert_eq!((rollback.entry.sequence, rollback.unpushed.is_some()), (3, true));
+    assert_eq!(git(&remote, &["rev-parse", "env/prod"]).trim(), commit.trim());
 }
 
 #[test]

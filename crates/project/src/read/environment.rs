@@ -93,7 +93,25 @@ impl Reader<'_> {
         if let Some(keep) = fields.get("keep").and_then(|node| self.int(node, 1, 100_000)) {
             store.keep = keep;
         }
+        store.hosts_url = fields.get("hosts_url").and_then(|node| self.source_url(node));
         Some(store)
+    }
+
+    /// A URL of an apt source (sources.list(5)).
+    fn source_url(&self, node: &Node) -> Option<String> {
+        let text = self.line(node)?;
+        let rest = ["https://", "http://", "file:/"].iter().find_map(|scheme| text.strip_prefix(scheme));
+        // It becomes a line of a file that apt reads.
+        let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !plain || rest.is_none_or(str::is_empty) {
+            self.bad(
+                node.span,
+                format!("{text:?} is no URL of an apt source"),
+                "write it as `https://packages.example.org/shop`, or `file:/srv/packages` for a directory of the hosts' own",
+            );
+            return None;
+        }
+        Some(text)
     }
 
     fn location(&self, node: &Node, fields: Option<&Fields<'_>>) -> Option<StoreLocation> {
@@ -359,5 +377,11 @@ impl Reader<'_> {
 }
 
 fn store_at(location: StoreLocation) -> Store {
-    Store { location, suite: "stable".into(), valid_for: Duration::from_secs(7 * 86_400), keep: 10 }
+    Store {
+        location,
+        suite: "stable".into(),
+        valid_for: Duration::from_secs(7 * 86_400),
+        keep: 10,
+        hosts_url: None,
+    }
 }

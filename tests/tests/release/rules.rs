@@ -94,7 +94,7 @@ pub fn old_versions_go(shop: &Releases<'_>) {
         shop.publish(version, true);
     }
     let dry = shop.debark("alice", &["prune", "--keep", "1", "--dry-run"]).ends(0);
-    let _ = dry.says("would go  shop 1.4.0");
+    let _ = dry.says("would go shop 1.4.0");
     let _ = shop.debark("alice", &["releases", "shop"]).ends(0).says("1.4.0");
     let pruned = shop.debark("alice", &["prune", "--keep", "1"]).ends(0).out;
     let kept = |version: &str| {

@@ -75,7 +75,7 @@ fn two_builds_have_one_digest_and_their_provenance() {
     let (one, two) = (directory.path().join("one"), directory.path().join("two"));
     let key = BuildKey::generate("Builds <builds@example.org>", None).unwrap();
     let first = build(&repository(&one), &directory.path().join("a"), Some(&key)).unwrap();
-    // Another umask, another checkout, another time.
+    // Another checkout, another time; more that may not matter: cli/tests/builds.rs.
     let second = build(&repository(&two), &directory.path().join("b"), None).unwrap();
     assert_eq!(first.deb.payload, second.deb.payload);
     assert_eq!(first.deb.file_name(), "shop_1.0.0_all.deb");

@@ -68,6 +68,7 @@ fn of_host(host: &str, event: &Event) -> Option<Value> {
             json!({"event": "stats", "host": if *per_host { Some(host) } else { None }, "data": data})
         }
         Event::Included { what, .. } => json!({"event": "included", "host": host, "what": what}),
+        Event::Guarded { seconds, .. } => json!({"event": "guarded", "host": host, "seconds": seconds}),
         Event::Forgiven => json!({"event": "forgiven", "host": host}),
         // For other hosts, not for readers: it may be large, and is theirs to render.
         Event::Vars(_) => return None,

@@ -146,7 +146,8 @@ impl Plain {
     }
 
     fn task(&mut self, host: &str, result: &TaskResult) {
-        if !self.wants(result) || result.action == "meta" {
+        let went_well = matches!(result.status, Status::Ok | Status::Changed | Status::Skipped);
+        if !self.wants(result) || result.action == "meta" && went_well {
             return;
         }
         let heading = format!("{} {}", result.place, result.name);
@@ -244,6 +245,9 @@ impl Plain {
             Event::Included { what, .. } if self.verbosity > 1 => {
                 self.aside(format_args!("{host}: included: {}", visible(what)));
             }
+            Event::Guarded { seconds, .. } if self.verbosity > 0 => {
+                self.aside(format_args!("{host}: reverts by itself unless confirmed within {seconds} s"));
+            }
             Event::Forgiven => {
                 self.aside(format_args!(
                     "hosts that failed take part in later plays again (clear_host_errors)"
@@ -252,6 +256,7 @@ impl Plain {
             Event::Stats { .. }
             | Event::Started { .. }
             | Event::Notified { .. }
+            | Event::Guarded { .. }
             | Event::Vars(_)
             | Event::Included { .. } => {}
         }

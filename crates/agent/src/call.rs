@@ -121,6 +121,7 @@ impl Running<'_> {
             no_log: doing.no_log,
             fresh: self.stale.get(),
             foreseen: self.on.foresight.borrow().any,
+            guard: None,
         };
         Ok((invocation, target))
     }
@@ -231,13 +232,33 @@ impl Running<'_> {
         if let Some(outcome) = self.absent() {
             return Ok(outcome);
         }
-        let gate = || self.gate(doing);
+        match self.under_guard(invocation) {
+            None => self.invoked(invocation, scope, &|| self.gate(doing)),
+            Some(guarded) => {
+                let gate = || self.gate(doing).map(|()| self.announce(&guarded));
+                let outcome = self.invoked(&guarded, scope, &gate);
+                self.was_armed(&guarded, outcome.as_ref());
+                outcome
+            }
+        }
+    }
+
+    /// As [`Running::here`], whatever is to be asked before anything changes.
+    ///
+    /// # Errors
+    /// Nobody could be become, or the one who was has ended.
+    pub fn invoked(
+        &self,
+        invocation: &Invocation,
+        scope: &Scope,
+        gate: &dyn Fn() -> Result<(), String>,
+    ) -> Result<Outcome, String> {
         let outcome = match &invocation.become_ {
             Some(become_) => {
                 let password = self.password(become_, scope);
                 let mut workers = self.on.workers.borrow_mut();
                 let outcome =
-                    workers.get(become_, password.as_deref())?.run(invocation, &self.on.remote, &gate);
+                    workers.get(become_, password.as_deref())?.run(invocation, &self.on.remote, gate);
                 let killed = |outcome: &Outcome| outcome.result.contains_key("timedout");
                 if outcome.as_ref().map_or(true, killed) {
                     workers.discard(become_);
@@ -249,11 +270,11 @@ impl Running<'_> {
                 return Ok(outcome);
             }
             None if invocation.timeout.is_some() => {
-                let outcome = Worker::start(None, None)?.run(invocation, &self.on.remote, &gate)?;
+                let outcome = Worker::start(None, None)?.run(invocation, &self.on.remote, gate)?;
                 self.on.host.forget_all();
                 outcome
             }
-            None => invoke(&self.on.host, invocation, &gate),
+            None => invoke(&self.on.host, invocation, gate),
         };
         // Workers keep what they have read; from here on they must read again.
         if outcome.changed && !invocation.check {

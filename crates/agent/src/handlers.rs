@@ -27,6 +27,10 @@ pub struct Handlers {
     pub left: Vec<String>,
 }
 
+/// What is notified at some time.
+#[derive(Clone, Default)]
+pub struct Marks(Vec<String>, Vec<bool>);
+
 struct Handler {
     node: Rc<Node>,
     role: Option<u32>,
@@ -77,6 +81,19 @@ impl Handlers {
     /// Reads what an earlier run left.
     pub fn recall(&mut self, journal: &Journal) {
         self.left = journal.pending_of(&self.key);
+    }
+
+    /// What is notified.
+    pub fn marks(&self) -> Marks {
+        Marks(self.topics.clone(), self.all.iter().map(|handler| handler.notified).collect())
+    }
+
+    /// Back to what was notified then.
+    pub fn unmark(&mut self, marks: Marks) {
+        self.topics = marks.0;
+        for (index, handler) in self.all.iter_mut().enumerate() {
+            handler.notified = marks.1.get(index).copied().unwrap_or(false);
+        }
     }
 
     /// Notifies by these names.

@@ -1,6 +1,6 @@
 //! Runs one module: plan, and where it is not a check, apply.
 
-use debark_modules::{Action, Diff, Host, Map, Plan, Value};
+use debark_modules::{Action, Diff, Failure, Host, Map, Plan, Value};
 use debark_wire::{FileDiff, Invocation, Outcome};
 
 /// Runs a module on this host. `gate` is asked right before anything changes: it waits for other hosts, and may
@@ -17,6 +17,7 @@ pub fn invoke(host: &Host, invocation: &Invocation, gate: &dyn Fn() -> Result<()
         options.environment.clone_from(&invocation.environment);
         options.no_log = invocation.no_log;
     }
+    debark_modules::guard::around(None);
     let mut passed = false;
     if looks_elsewhere(invocation) {
         // What is seen there may be another host's work, which must be done before.
@@ -54,12 +55,17 @@ pub fn invoke(host: &Host, invocation: &Invocation, gate: &dyn Fn() -> Result<()
             if !passed && let Err(why) = gate() {
                 return failed(why, None, outcome.result);
             }
+            if let Err(failure) = arm(invocation) {
+                return failed(failure.msg, failure.hint, outcome.result);
+            }
+            outcome.guarded = invocation.guard.is_some();
             match apply(host) {
                 Ok(result) => outcome.result.extend(result),
                 Err(failure) => {
                     let mut result = outcome.result;
                     result.extend(failure.result);
-                    return Outcome { diff: outcome.diff, ..failed(failure.msg, failure.hint, result) };
+                    let Outcome { diff, guarded, .. } = outcome;
+                    return Outcome { diff, guarded, ..failed(failure.msg, failure.hint, result) };
                 }
             }
             outcome.changed = outcome.result.get("changed").is_none_or(Value::truthy);
@@ -70,6 +76,19 @@ pub fn invoke(host: &Host, invocation: &Invocation, gate: &dyn Fn() -> Result<()
     }
     outcome.result.insert("changed".into(), outcome.changed.into());
     outcome
+}
+
+/// Before anything changes under a guard, what can put it back must be in place.
+fn arm(invocation: &Invocation) -> Result<(), Failure> {
+    let Some(guard) = &invocation.guard else { return Ok(()) };
+    debark_modules::guard::arm(&guard.id, guard.seconds, guard.user, guard.armed)?;
+    if matches!(invocation.module.as_str(), "user" | "group") {
+        // By tools of their own.
+        for file in ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"] {
+            debark_modules::guard::keep(&std::path::Path::new("/etc").join(file))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a call may look at other machines before it changes anything: a repository, or what an address names.

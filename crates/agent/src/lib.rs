@@ -7,6 +7,7 @@ mod call;
 mod context;
 mod facts;
 mod foresight;
+mod guard;
 mod handlers;
 mod invoke;
 mod journal;

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use debark_value::{Map, Value};
-use debark_wire::{Request, Task};
+use debark_wire::{Become, Request, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::link::Link;
@@ -46,6 +46,7 @@ struct Far {
     steps: Vec<Step>,
     task: u32,
     boot: String,
+    armed: Option<Option<Become>>,
 }
 
 /// The progress of a play.
@@ -61,6 +62,8 @@ pub struct Progress {
     away: Option<(u32, String, u64)>,
     /// Handlers that the current task notified.
     pub notified: RefCell<Vec<String>>,
+    /// Who armed the guard around the current task: whom it had become.
+    pub armed: Option<Option<Become>>,
 }
 
 impl Progress {
@@ -76,7 +79,8 @@ impl Progress {
     pub fn again(told: &[u8], seconds: u64) -> Result<Self, String> {
         let far: Far = debark_wire::decode(told).map_err(|error| error.to_string())?;
         let away = Some((far.task, far.boot, seconds));
-        Ok(Self { before: far.before, left: far.left, ahead: far.steps.into(), away, ..Self::default() })
+        let (left, ahead, armed) = (far.left, far.steps.into(), far.armed);
+        Ok(Self { before: far.before, left, ahead, away, armed, ..Self::default() })
     }
 
     /// What the host knew when the play began.
@@ -141,7 +145,9 @@ impl Progress {
     /// It cannot be encoded.
     pub fn told(&self, task: u32, boot: String) -> Result<Vec<u8>, String> {
         let (before, left, steps) = (self.before.clone(), self.left.clone(), self.done.clone());
-        debark_wire::encode(&Far { before, left, steps, task, boot }).map_err(|error| error.to_string())
+        let armed = self.armed.clone();
+        debark_wire::encode(&Far { before, left, steps, task, boot, armed })
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -150,7 +156,10 @@ pub fn walked(task: &Task) -> bool {
     match task.action.as_str() {
         "include_tasks" | "include_role" => true,
         "meta" => ["free_form", "_raw_params"].iter().any(|name| {
-            task.args.get(*name).and_then(Value::as_str).is_some_and(|word| word == "flush_handlers")
+            task.args
+                .get(*name)
+                .and_then(Value::as_str)
+                .is_some_and(|word| matches!(word, "flush_handlers" | "guard"))
         }),
         _ => false,
     }

@@ -14,6 +14,7 @@ use debark_wire::{Answer, Block, Cost, Event, FromAgent, HostPlay, Node, Play, P
 
 use crate::context::Context;
 use crate::foresight::Foresight;
+use crate::guard::{self, Guarding};
 use crate::handlers::Handlers;
 use crate::journal::Journal;
 use crate::link::Link;
@@ -86,6 +87,8 @@ pub struct Running<'a> {
     pub progress: RefCell<Progress>,
     /// Whether it was told that handlers cannot be remembered.
     pub forgetful: Cell<bool>,
+    /// The guard around the task that runs.
+    pub guard: RefCell<Option<Guarding>>,
     once_ran: RefCell<HashSet<u32>>,
 }
 
@@ -153,6 +156,9 @@ impl Interpreter {
                 .event(Event::Warning(format!("waiting for {holder}, which is still at work on this host")));
             self.link.flush();
         });
+        if host.absent.is_none() && !host.options.check {
+            guard::wait_for_others(&self.link, &host.options.run_id);
+        }
         // Another run may have been at work while this one waited.
         self.host.forget_all();
         let tasks = std::mem::take(&mut play.tasks);
@@ -174,6 +180,7 @@ impl Interpreter {
             ran: Cell::new(0),
             progress: RefCell::new(progress),
             forgetful: Cell::new(false),
+            guard: RefCell::default(),
             once_ran: RefCell::default(),
         };
         let context = Context { keywords, ..Context::default() };
@@ -299,6 +306,7 @@ impl Running<'_> {
         for node in nodes {
             let flow = match node {
                 Node::Task(task) => self.task(task, context),
+                Node::Block(block) if block.guard.is_some() => self.guarded(block, context),
                 Node::Block(block) => self.block(block, context),
             };
             if flow != Flow::Next {
@@ -308,7 +316,8 @@ impl Running<'_> {
         Flow::Next
     }
 
-    fn block(&self, block: &Block, outer: &Rc<Context>) -> Flow {
+    /// Runs a block.
+    pub fn block(&self, block: &Block, outer: &Rc<Context>) -> Flow {
         if block.once.is_some_and(|number| self.once_ran.borrow().contains(&number)) {
             return Flow::Next;
         }

@@ -8,6 +8,7 @@ mod bootstrap;
 pub mod certificate;
 pub mod enroll;
 mod greeting;
+pub mod guard;
 mod hostkey;
 pub mod known;
 mod outgoing;

@@ -2,6 +2,7 @@
 
 mod away;
 mod failing;
+mod guard;
 mod sessions;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -10,6 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use debark_connect::Incoming;
+use debark_connect::guard::Verdict;
 use debark_value::Value;
 use debark_wire::{Answer, Cost, Event, FromAgent, PlayEnd, Status, ToAgent};
 use indexmap::IndexMap;
@@ -32,6 +34,7 @@ const MOST_TOLD: usize = 128 << 20;
 
 pub(crate) use away::{Away, Going};
 use failing::Failing;
+pub(crate) use guard::Guarded;
 
 pub(crate) enum Input {
     From {
@@ -52,6 +55,13 @@ pub(crate) enum Input {
         session: u32,
         id: u32,
         why: String,
+    },
+    /// What a fresh connection found of a guard; the request that waits for it, unless its connection is gone.
+    Confirmed {
+        host: String,
+        session: u32,
+        id: Option<u32>,
+        verdict: Option<Verdict>,
     },
     Interrupt,
 }
@@ -287,6 +297,11 @@ impl<'a> Engine<'a> {
                     self.refuse(&host, id, why);
                 }
             }
+            Input::Confirmed { host, session, id, verdict } => {
+                if self.in_session(&host, session) {
+                    self.confirmed(&host, id, verdict);
+                }
+            }
             Input::Interrupt => {
                 self.outcome.interrupted += 1;
                 if self.outcome.interrupted == 1 {
@@ -393,6 +408,9 @@ impl<'a> Engine<'a> {
                 }
             }
             Event::Forgiven => self.forgive(),
+            Event::Guarded { id, seconds } => {
+                host.guarded = Some(Guarded::new(id.clone(), *seconds));
+            }
             _ => {}
         }
         self.monitor.note(&Note::Event { host: name, event: &event });
@@ -413,6 +431,7 @@ impl<'a> Engine<'a> {
         }
         if let Some(host) = self.hosts.get_mut(name) {
             host.notified.clear();
+            host.guarded = None;
         }
         if let PlayEnd::Failed { pending_handlers } | PlayEnd::Stopped { pending_handlers } = end {
             self.outcome.recap.left(name, None, pending_handlers);

@@ -21,6 +21,7 @@ impl Engine<'_> {
                 | Request::Delegate { .. }
                 | Request::Reconnect { .. }
                 | Request::Back
+                | Request::Confirm { .. }
         );
         if quick && let Err(why) = self.world.permit(self.batch.play, host, &request) {
             return self.refuse(host, id, why);
@@ -39,6 +40,7 @@ impl Engine<'_> {
                 self.going(host, Going { timeout, delay, gone_by, told })
             }
             Request::Back => Ok(self.back(host)),
+            Request::Confirm { id: guard, seconds } => return self.confirm(host, id, guard, seconds),
             Request::HostVars { host: other } => self.host_vars(host, &other).map(Answer::Value),
             Request::SetFacts { host: other, facts, set, .. } => {
                 let other = self.hosts.entry(other).or_default();

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use debark_connect::guard::{Guard, Verdict};
 use debark_connect::{Agents, Incoming, Problem, Session, Target};
 use debark_value::Map;
 use debark_value::secrets::Secrets;
@@ -141,7 +142,16 @@ pub trait Connector {
         first: Vec<Arc<[u8]>>,
         tell: Box<dyn Fn(Incoming) + Send>,
     ) -> Result<Box<dyn Channel>, Problem>;
+
+    /// Confirms what a host changed under a guard, through a connection of its own, on a thread of its own.
+    ///
+    /// # Errors
+    /// It cannot even be tried.
+    fn confirm(&self, host: &str, guard: Guard, tell: Tell) -> Result<(), Problem>;
 }
+
+/// What is told of a guard; `None`: its name is none.
+pub type Tell = Box<dyn FnOnce(Option<Verdict>) + Send>;
 
 /// An open session.
 pub trait Channel {
@@ -201,6 +211,15 @@ impl<E: Into<Problem>, F: Fn(&str) -> Result<Target, E>> Connector for Ssh<F> {
     ) -> Result<Box<dyn Channel>, Problem> {
         let here = Target { local: true, ..Target::default() };
         Ok(Box::new(Session::open(&here, &self.agents, &self.cache, first, tell)?))
+    }
+
+    fn confirm(&self, host: &str, guard: Guard, tell: Tell) -> Result<(), Problem> {
+        let target = (self.target)(host).map_err(Into::into)?;
+        let thread = std::thread::Builder::new().name("guard".into());
+        let started = thread.spawn(move || tell(debark_connect::guard::confirm(&target, &guard)));
+        started.map(drop).map_err(|error| {
+            Problem::new(debark_connect::ProblemKind::Local, format!("cannot start a thread: {error}"))
+        })
     }
 }
 

@@ -93,7 +93,8 @@ impl Replace {
             Some(stat) if self.backup && stat.kind == FileKind::File => Some(backup(&self.dest)?),
             _ => None,
         };
-        if let Err(failure) = self.unchanged().and_then(|()| self.place(temp)) {
+        let kept = crate::guard::keep(&self.dest);
+        if let Err(failure) = kept.and_then(|()| self.unchanged()).and_then(|()| self.place(temp)) {
             if let Some(saved) = &saved {
                 let _ = std::fs::remove_file(saved);
             }
@@ -237,6 +238,7 @@ pub fn backup(path: &Path) -> Result<PathBuf, Failure> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.{stamp}~", std::process::id()));
     let copy = PathBuf::from(name);
+    crate::guard::keep(&copy)?;
     copy_file(path, &copy).inspect_err(|_| drop(std::fs::remove_file(&copy)))?;
     Ok(copy)
 }

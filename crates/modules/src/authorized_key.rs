@@ -225,6 +225,7 @@ fn own_dir(dir: &Path, (uid, gid): (u32, u32)) -> Result<(), Failure> {
     let failed = |e: std::io::Error| Failure::io("cannot prepare", dir, e);
     match dir.symlink_metadata() {
         Err(_) => {
+            crate::guard::keep(dir)?;
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
             chown(dir, Some(uid), Some(gid)).map_err(failed)
         }

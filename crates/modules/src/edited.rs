@@ -68,9 +68,12 @@ fn make_parents(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut missing: Vec<PathBuf> = parent.ancestors().take_while(absent).map(Path::to_path_buf).collect();
     missing.reverse();
     for (index, dir) in missing.iter().enumerate() {
-        if let Err(error) = std::fs::create_dir(dir) {
+        let made = crate::guard::keep(dir).and_then(|()| {
+            std::fs::create_dir(dir).map_err(|error| Failure::io("cannot make the directory", dir, error))
+        });
+        if let Err(failure) = made {
             remove(missing.get(..index).unwrap_or_default());
-            return Err(Failure::io("cannot make the directory", dir, error));
+            return Err(failure);
         }
     }
     Ok(missing)

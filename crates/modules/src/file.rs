@@ -152,6 +152,7 @@ fn absent(host: &Host, task: &Task) -> Result<Plan, Failure> {
         Vec::new()
     };
     Ok(Plan::change(result, diff, move |_| {
+        crate::guard::keep_all(&path)?;
         let removed = match now.kind {
             // The standard library's removal goes by directory descriptors: it never follows a link.
             FileKind::Directory => std::fs::remove_dir_all(&path),
@@ -176,6 +177,7 @@ fn touch(host: &Host, task: Task) -> Result<Plan, Failure> {
     let diff = vec![state_diff(&followed, "absent", "touch")];
     let path = followed.clone();
     let make: crate::plan::Apply = Box::new(move |_| {
+        crate::guard::keep(&path)?;
         let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
         made.map(|_| Map::new()).map_err(|error| crate::atomic::write_failure(&path, error))
     });

@@ -401,6 +401,7 @@ impl Attrs {
     /// # Errors
     /// The kernel or chattr(1) refuses.
     pub fn apply(&self, host: &Host) -> Result<(), Failure> {
+        crate::guard::keep(&self.path)?;
         self.apply_to(&self.path)?;
         self.apply_flags(host)
     }

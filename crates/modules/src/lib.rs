@@ -35,6 +35,7 @@ pub mod get_url;
 pub mod getent;
 pub mod git;
 pub mod group;
+pub mod guard;
 pub mod hash;
 pub mod host;
 pub mod hostname;

@@ -91,6 +91,7 @@ fn sysv(params: Params, host: &Host) -> Result<Plan, Failure> {
     }
     let pause = params.sleep.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0);
     Ok(Plan::change(result, diff, move |host| {
+        crate::guard::unit(&name)?;
         for cmd in &commands {
             host.exec_ok(cmd)?;
             if cmd.argv.get(1).is_some_and(|word| word == "stop") && commands.len() > 1 {

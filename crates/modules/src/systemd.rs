@@ -170,6 +170,9 @@ fn command(scope: Scope, name: &str, word: &str, params: &Params) -> Cmd {
 }
 
 fn act(host: &Host, scope: Scope, name: &str, word: &str, params: &Params) -> Result<(), Failure> {
+    if scope == Scope::System && matches!(word, "start" | "stop" | "restart" | "reload") {
+        crate::guard::unit(name)?;
+    }
     let output = host.exec(&command(scope, name, word, params))?;
     if output.rc == 0 {
         return Ok(());

@@ -38,6 +38,7 @@ pub fn mode(path: &Path) -> Option<u32> {
 /// # Errors
 /// It cannot be written; then the old file is untouched.
 pub fn write(path: &Path, content: &[u8], wanted: Option<u32>) -> Result<(), Failure> {
+    crate::guard::keep(path)?;
     let dir = path.parent().unwrap_or(Path::new("/"));
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     // The name starts with a dot and has no ending that cron, apt or systemd would read meanwhile.
@@ -74,6 +75,7 @@ pub fn restore(path: &Path, content: Option<&[u8]>) -> Result<(), Failure> {
 /// # Errors
 /// It cannot be removed.
 pub fn remove(path: &Path) -> Result<(), Failure> {
+    crate::guard::keep(path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Failure::io("cannot remove", path, error))

@@ -56,6 +56,7 @@ fn clock_command(clock: Clock) -> Cmd {
 fn set_zone(host: &Host, zone: &str) -> Result<(), Failure> {
     let temporary = Path::new("/etc/.localtime.debark");
     let _ = std::fs::remove_file(temporary);
+    crate::guard::keep(Path::new(LOCALTIME))?;
     std::os::unix::fs::symlink(Path::new(ZONES).join(zone), temporary)
         .and_then(|()| std::fs::rename(temporary, LOCALTIME))
         .map_err(|e| Failure::io("cannot set", LOCALTIME, e))?;

@@ -143,6 +143,12 @@ pub static KEYWORDS: &[Keyword] = &[
     key("delegate_to", Text, INNER, "Run on that host instead."),
     key("delegate_facts", Bool, INNER, "Whether facts belong to the host delegated to."),
     key("module_defaults", List, ALL, "Default parameters of modules."),
+    key(
+        "guard",
+        Any,
+        PLAY | BLOCK | on::TASK,
+        "What is changed on the host reverts by itself unless a fresh connection confirms it in time: `60s`, or a mapping with `confirm_within`.",
+    ),
     key("connection", Text, ALL, "How to connect: `ssh` or `local`."),
     key("remote_user", Text, ALL, "User to log in as."),
     key("port", Int, ALL, "Port to connect to."),
@@ -184,6 +190,9 @@ pub const WITH: &[&str] = &[
 /// Keys of `loop_control`.
 pub const LOOP_CONTROL: &[&str] =
     &["loop_var", "index_var", "label", "pause", "extended", "extended_allitems", "break_when"];
+
+/// Keys of `guard`.
+pub const GUARD: &[&str] = &["confirm_within"];
 
 /// Keys of an entry of `vars_prompt`.
 pub const VARS_PROMPT: &[&str] =

@@ -4,7 +4,7 @@ use debark_modules::builtin::builtin_specs;
 use debark_modules::param::{Field, Kind, Spec};
 use serde_json::{Map, Value, json};
 
-use crate::keywords::{KEYWORDS, LOOP_CONTROL, Shape, VARS_PROMPT, WITH, on};
+use crate::keywords::{GUARD, KEYWORDS, LOOP_CONTROL, Shape, VARS_PROMPT, WITH, on};
 
 /// The schema of a playbook.
 pub fn schema() -> Value {
@@ -91,6 +91,7 @@ fn shape(name: &str, shape: Shape) -> Value {
     };
     match (name, shape) {
         ("loop_control", _) => keys(LOOP_CONTROL),
+        ("guard", _) => json!({ "anyOf": [{ "type": ["integer", "string"] }, keys(GUARD)] }),
         ("vars_prompt", _) => json!({ "type": "array", "items": keys(VARS_PROMPT) }),
         ("roles", _) => json!({ "type": ["array", "null"], "items": { "$ref": "#/$defs/role" } }),
         ("handlers", _) => json!({ "$ref": "#/$defs/handlers" }),

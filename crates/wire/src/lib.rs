@@ -3,6 +3,7 @@
 mod frame;
 mod message;
 mod play;
+mod span;
 
 pub use frame::{
     FRAME_LIMIT, HOST_FRAME_LIMIT, MAGIC, PART, WireError, decode, encode, play_frame, read, read_within,
@@ -10,3 +11,4 @@ pub use frame::{
 };
 pub use message::*;
 pub use play::*;
+pub use span::seconds;

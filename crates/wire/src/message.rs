@@ -200,6 +200,13 @@ pub enum Event {
         /// Whether they are added to earlier ones.
         aggregate: bool,
     },
+    /// The first change under a guard is about to be made: if this connection ends, another one may still confirm it.
+    Guarded {
+        /// Names the guard on the host.
+        id: String,
+        /// In how many seconds it reverts.
+        seconds: u64,
+    },
     /// `meta: clear_host_errors`: hosts of the play that failed take part in later plays again.
     Forgiven,
     /// The tasks of a dynamic include, so that the controller knows their names and places.
@@ -427,6 +434,13 @@ pub enum Request {
     },
     /// The host is back, or did not go away after all.
     Back,
+    /// All tasks of a guarded block are done: confirm them through a fresh connection. Answered once that is settled.
+    Confirm {
+        /// Names the guard on the host.
+        id: String,
+        /// In how many seconds it reverts.
+        seconds: u64,
+    },
     /// Facts for another host (`delegate_facts`).
     SetFacts {
         /// Task id.
@@ -537,6 +551,21 @@ pub struct Invocation {
     pub no_log: bool,
     /// Something else changed the host since: cached state must be read again.
     pub fresh: bool,
+    /// What is to put back what it changes.
+    pub guard: Option<Guard>,
+}
+
+/// A guard on a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// Its name: letters, digits and dashes.
+    pub id: String,
+    /// In how many seconds from the first change on it reverts.
+    pub seconds: u64,
+    /// Whose connection it is, by number: that user may confirm.
+    pub user: u32,
+    /// Whether it has been armed by a call before.
+    pub armed: bool,
 }
 
 /// How to act as another user.
@@ -571,4 +600,6 @@ pub struct Outcome {
     pub hint: Option<String>,
     /// The delegate could not be reached.
     pub unreachable: bool,
+    /// It changed something, or began to, under its guard.
+    pub guarded: bool,
 }

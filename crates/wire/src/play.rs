@@ -184,6 +184,9 @@ pub struct Block {
     pub rescue: Vec<Node>,
     /// What runs in any case.
     pub always: Vec<Node>,
+    /// `guard`: within how long what the block changed is to be confirmed ([`crate::seconds`]); may be a template. The last
+    /// node of such a block is the task that asks for it.
+    pub guard: Option<Value>,
 }
 
 /// One task.

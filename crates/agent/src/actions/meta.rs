@@ -19,6 +19,7 @@ pub fn meta(call: &Call) -> Result<Done, String> {
             }
             call.running.flush_handlers(call.doing.context, false)
         }
+        "guard" => return call.running.confirm(call),
         "end_host" => Flow::EndPlay,
         "end_role" if call.doing.context.role.is_some() => Flow::EndRole,
         "end_role" => return Err("`meta: end_role` is only for tasks in a role".into()),

@@ -63,7 +63,10 @@ impl Engine<'_> {
     }
 
     pub(super) fn lost(&mut self, name: &str, problem: Option<Problem>) {
-        if self.expected(name, &problem) || self.stands_in(name, problem.as_ref()) {
+        if self.expected(name, &problem)
+            || self.stands_in(name, problem.as_ref())
+            || self.left_guarded(name, &problem)
+        {
             return self.connect();
         }
         let Some(host) = self.hosts.get_mut(name) else { return };

@@ -162,6 +162,16 @@ impl std::io::Read for Stream {
 }
 
 impl Connector for Test {
+    fn confirm(
+        &self,
+        _: &str,
+        _: debark_connect::guard::Guard,
+        tell: crate::world::Tell,
+    ) -> Result<(), Problem> {
+        tell(Some(debark_connect::guard::Verdict::Gone));
+        Ok(())
+    }
+
     fn stand_in(
         &self,
         _: Vec<Arc<[u8]>>,

@@ -203,6 +203,7 @@ pub(super) fn link(dest: &Path, target: &Path) -> Result<Plan, Failure> {
     let diff = Diff::property(dest.display(), "src", "", target.display());
     let (dest, target) = (dest.to_path_buf(), target.to_path_buf());
     Ok(Plan::change(Map::new(), vec![diff], move |_| {
+        crate::guard::keep(&dest)?;
         let temp = parent_of(&dest).join(format!(".debark-{}-link", std::process::id()));
         let made = std::os::unix::fs::symlink(&target, &temp).and_then(|()| std::fs::rename(&temp, &dest));
         made.map(|()| Map::new()).map_err(|error| Failure::io("cannot make the link", &dest, error))

@@ -50,6 +50,7 @@ fn make(host: &Host, task: &Task, path: &Path, mut result: Map) -> Result<Plan, 
     let (times, path) = (task.times, path.to_path_buf());
     Ok(Plan::change(result, diff, move |host| {
         for dir in &missing {
+            crate::guard::keep(dir)?;
             match std::fs::create_dir(dir) {
                 Ok(()) => {}
                 // A parent that somebody made meanwhile is as they want it.

@@ -154,6 +154,7 @@ pub(super) fn hard(host: &Host, task: Task) -> Result<Plan, Failure> {
 /// Makes a link under another name and renames it: the path is never without one.
 fn put(path: &Path, now: Option<Stat>, make: &dyn Fn(&Path) -> std::io::Result<()>) -> Result<(), Failure> {
     let failed = |error| Failure::io("cannot make the link", path, error);
+    crate::guard::keep_all(path)?;
     if now.is_none() {
         return make(path).map_err(failed);
     }

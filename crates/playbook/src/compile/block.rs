@@ -75,6 +75,7 @@ impl Ctx<'_> {
         }
         let keywords = self.keywords(entries, on::BLOCK);
         let mut inner = scope.under(&keywords);
+        let guard = self.guard(entries, &mut inner);
         if let Some(notify) = node.get("notify") {
             inner.notify = self.notify(notify);
         }
@@ -90,7 +91,7 @@ impl Ctx<'_> {
         if block.is_empty() && rescue.is_empty() && always.is_empty() {
             return None;
         }
-        Some(wire::Node::Block(Box::new(wire::Block {
+        let block = wire::Node::Block(Box::new(wire::Block {
             span,
             name,
             keywords,
@@ -99,6 +100,8 @@ impl Ctx<'_> {
             block,
             rescue,
             always,
-        })))
+            guard: None,
+        }));
+        Some(self.guarded(block, guard, node.span, scope))
     }
 }

@@ -61,6 +61,8 @@ pub(super) struct Scope {
     pub notify: Vec<Value>,
     /// Whether these are handlers.
     pub handlers: bool,
+    /// Whether a guard is around it.
+    pub guarded: bool,
     /// Imports around it, outermost first.
     pub chain: Vec<(PathBuf, Span)>,
     /// Whether it stands under a condition.
@@ -80,6 +82,7 @@ impl Scope {
             tags: Vec::new(),
             notify: Vec::new(),
             handlers: false,
+            guarded: false,
             chain: Vec::new(),
             conditional: false,
             defaults: Vec::new(),

@@ -86,12 +86,12 @@ impl CompiledPlay {
     }
 }
 
-/// The flushes between the parts of a play, which nobody wrote.
-fn is_implicit(task: &Task) -> bool {
+/// The flushes between the parts of a play and the ends of guarded blocks, which nobody wrote.
+pub(super) fn is_implicit(task: &Task) -> bool {
+    let word = task.args.get("free_form").and_then(debark_value::Value::as_str);
     task.action == "meta"
-        && task.name.is_empty()
         && task.keywords == debark_wire::Keywords::default()
-        && task.args.get("free_form").and_then(debark_value::Value::as_str) == Some("flush_handlers")
+        && (word == Some("guard") || task.name.is_empty() && word == Some("flush_handlers"))
 }
 
 impl ListedPlay {

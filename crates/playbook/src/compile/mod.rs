@@ -9,6 +9,7 @@ mod actions;
 mod block;
 mod context;
 mod files;
+mod guard;
 mod imports;
 mod keyword;
 mod list;

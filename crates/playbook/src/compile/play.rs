@@ -228,6 +228,7 @@ impl Ctx<'_> {
         let mut scope = Scope::new(&self.playbook_dir.clone(), Arc::new(known)).under(&keywords);
         let when: Vec<_> = around.when.iter().flat_map(|condition| self.conditions(condition)).collect();
         scope.conditional |= !when.is_empty();
+        let guard = self.guard(entries, &mut scope);
 
         let part = |name: &str, ctx: &mut Self| match node.get(name) {
             Some(list) => ctx.node_list(list, &scope),
@@ -256,6 +257,11 @@ impl Ctx<'_> {
                 let flush = self.flush(node.span, resume);
                 nodes.push(flush);
             }
+        }
+        if guard.is_some() {
+            let all = wire::Block { span: self.span(node.span), block: nodes, ..wire::Block::default() };
+            let unguarded = Scope { guarded: false, ..scope.clone() };
+            nodes = vec![self.guarded(wire::Node::Block(Box::new(all)), guard, node.span, &unguarded)];
         }
         if let Some(list) = node.get("handlers") {
             let mut inner = scope.clone();

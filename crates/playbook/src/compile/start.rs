@@ -27,7 +27,7 @@ fn keep(node: &mut Node, roles: &[Role], wanted: &str, started: &mut bool, names
     }
     match node {
         Node::Task(task) => {
-            if task.name.is_empty() {
+            if task.name.is_empty() || super::list::is_implicit(task) {
                 // Handlers of what is left out were never notified; flushing them does no harm.
                 return false;
             }

@@ -14,6 +14,17 @@ impl Ctx<'_> {
     /// Compiles a task. An import becomes a block; one that tags leave out nothing.
     pub fn task(&mut self, node: &Node, scope: &Scope) -> Option<wire::Node> {
         let entries = node.as_map().unwrap_or_default();
+        if !entries.iter().any(|(key, _)| &*key.name == "guard") {
+            return self.bare_task(node, scope);
+        }
+        let mut inner = scope.clone();
+        let guard = self.guard(entries, &mut inner);
+        let task = self.bare_task(node, &inner)?;
+        Some(self.guarded(task, guard, node.span, scope))
+    }
+
+    fn bare_task(&mut self, node: &Node, scope: &Scope) -> Option<wire::Node> {
+        let entries = node.as_map().unwrap_or_default();
         let level = if scope.handlers { on::HANDLER | on::TASK } else { on::TASK };
         let action = self.action(node, level);
         let mut keywords = self.keywords(entries, level);
@@ -61,12 +72,13 @@ impl Ctx<'_> {
 
     /// Keywords of a dynamic include are its own, and few make sense (Ansible's `TaskInclude`).
     fn check_include_keywords(&mut self, name: &str, entries: &[(Key, Node)]) {
-        const ALLOWED: [&str; 14] = [
+        const ALLOWED: [&str; 15] = [
             "action",
             "local_action",
             "args",
             "collections",
             "debugger",
+            "guard",
             "ignore_errors",
             "loop",
             "loop_control",
@@ -129,7 +141,16 @@ impl Ctx<'_> {
                 "failed_when" => task.failed_when = self.condition_values(value),
                 "retries" => task.retries = given(),
                 "delay" => task.delay = given(),
-                "async" => task.async_seconds = given(),
+                "async" => {
+                    if scope.guarded {
+                        self.report(
+                            Diagnostic::error("a guarded task cannot run in the background")
+                                .at(key.span)
+                                .hint("a guard must know when the task is over: leave out `async`, or the guard"),
+                        );
+                    }
+                    task.async_seconds = given();
+                }
                 "poll" => task.poll = given(),
                 "notify" => task.notify = self.notify(value),
                 "listen" => {

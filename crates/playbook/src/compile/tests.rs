@@ -8,6 +8,7 @@ use super::*;
 use crate::diagnostic::render;
 use crate::yaml::NoVault;
 
+mod guards;
 mod plays;
 mod roles;
 mod wrong;

@@ -280,6 +280,7 @@ impl View<'_> {
             Request::Reconnect { .. } => {
                 self.has(local, &["reboot", "wait_for_connection", "meta"], "to be connected to again")
             }
+            Request::Confirm { .. } => self.has(local, &["meta"], "to confirm what a guard waits for"),
             Request::HostVars { host } => {
                 let mentioned = self.mentions(local);
                 mentioned.host(host).then_some(()).ok_or_else(|| {

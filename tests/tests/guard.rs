@@ -13,8 +13,8 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use debark_e2e::{Run, debark, lab, workspace};
-use debark_lab::Lab;
+use debark_e2e::{Run, debark, lab, lab_options, workspace};
+use debark_lab::{Lab, Options, Suite};
 
 const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
 
@@ -357,17 +357,28 @@ fn a_user_confirms_what_root_changes(site: &Site<'_>) {
     site.clean("h2");
 }
 
+/// Runs the shipped role on h1, which is to listen on its own address only.
+fn hardened(site: &Site<'_>, flags: &[&str]) -> Run {
+    let address = site.lab.host("h1").unwrap().address();
+    let role = format!("- hosts: h1\n  roles:\n    - {{role: ssh_hardening, ssh_hardening_listen: [{address}]}}\n");
+    let mut command = site.command(&role, flags);
+    Run::of(command.env("ANSIBLE_ROLES_PATH", workspace().join("playbooks/roles")))
+}
+
+/// h1 listens on its address only, and a second run finds nothing to do.
+#[track_caller]
+fn is_hardened(site: &Site<'_>) {
+    let address = site.lab.host("h1").unwrap().address();
+    site.clean("h1");
+    let listens = site.sh("h1", "ss -Hltn | awk '$4 ~ /:22$/ {print $4}'");
+    assert_eq!(listens, format!("{address}:22\n"));
+    let second = hardened(site, &[]);
+    assert!(second.status.success() && second.names("changed").is_empty(), "{}", second.said());
+    assert!(!second.events.iter().any(|event| event["event"] == "guarded"), "{}", second.said());
+}
+
 /// The shipped role: passwords are refused by the protocol, and sshd listens where it is told to.
 fn the_role_lets_nobody_in_without_a_key(site: &Site<'_>) {
-    let host = site.lab.host("h1").unwrap();
-    let playbook = format!(
-        "- hosts: h1\n  roles:\n    - {{role: ssh_hardening, ssh_hardening_listen: [{}]}}\n",
-        host.address()
-    );
-    let run = |flags: &[&str]| {
-        let mut command = site.command(&playbook, flags);
-        Run::of(command.env("ANSIBLE_ROLES_PATH", workspace().join("playbooks/roles")))
-    };
     let refused = || {
         let mut ssh = site.lab.bridge_command("ssh");
         ssh.arg("-F").arg(site.lab.ssh_config_path()).args(["-o", "PubkeyAuthentication=no"]);
@@ -378,28 +389,21 @@ fn the_role_lets_nobody_in_without_a_key(site: &Site<'_>) {
     site.sh("h1", "echo 'PasswordAuthentication yes' > /etc/ssh/sshd_config.d/00-a.conf; systemctl reload ssh");
     assert!(refused().contains("(publickey,password"), "{}", refused());
     let before = site.state("h1");
-    let spoiled = run(&[]);
+    let spoiled = hardened(site, &[]);
     assert_eq!(spoiled.status.code(), Some(2), "{}", spoiled.said());
     assert!(spoiled.said().contains("sshd does not take 'passwordauthentication no'"), "{}", spoiled.said());
     assert_eq!(site.state("h1"), before);
     site.sh("h1", "rm /etc/ssh/sshd_config.d/00-a.conf; systemctl reload ssh");
 
     let before = site.state("h1");
-    let foreseen = run(&["--check"]);
+    let foreseen = hardened(site, &["--check"]);
     assert!(foreseen.status.success(), "{}", foreseen.said());
     assert_eq!(site.state("h1"), before);
-    let first = run(&[]);
+    let first = hardened(site, &[]);
     assert!(first.status.success(), "{}", first.said());
     assert!(first.names("changed").contains("Settings of sshd"), "{}", first.said());
-    site.clean("h1");
     assert!(refused().trim_end().ends_with("Permission denied (publickey)."), "{}", refused());
-    assert_eq!(
-        site.sh("h1", "ss -Hltn | awk '$4 ~ /:22$/ {print $4}'"),
-        format!("{}:22\n", host.address())
-    );
-    let second = run(&[]);
-    assert!(second.status.success() && second.names("changed").is_empty(), "{}", second.said());
-    assert!(!second.events.iter().any(|event| event["event"] == "guarded"), "{}", second.said());
+    is_hardened(site);
 }
 
 #[test]
@@ -414,4 +418,20 @@ fn lock_outs_end_by_themselves() {
     a_dead_controller_changes_nothing_about_it(&site);
     a_boot_changes_nothing_about_it(&site);
     the_role_lets_nobody_in_without_a_key(&site);
+}
+
+#[test]
+fn the_role_works_on_trixie_by_service_and_by_socket() {
+    let lab = Lab::up(Options { suite: Suite::Trixie, ..lab_options("hardened", 1, &[]) }).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site { lab: &lab, dir: dir.path().to_owned() };
+    let run = hardened(&site, &[]);
+    assert!(run.status.success(), "{}", run.said());
+    is_hardened(&site);
+    let socket = "rm /etc/ssh/sshd_config.d/00-hardening.conf; systemctl disable --now ssh.service; systemctl enable --now ssh.socket";
+    site.sh("h1", socket);
+    let run = hardened(&site, &[]);
+    assert!(run.status.success(), "{}", run.said());
+    assert!(run.names("changed").contains("the socket of sshd listens anew"), "{}", run.said());
+    is_hardened(&site);
 }

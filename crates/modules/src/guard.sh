@@ -93,7 +93,7 @@ addresses() {
 }
 tables() { iptables-save 2>/dev/null; ip6tables-save 2>/dev/null; }
 plain() { sed 's/\[[0-9:]*\]//; /^#/d'; }
-kernel() { sysctl -a -r '^net\.ipv[46]\.(conf\.|ip_forward$)' 2>/dev/null | sort; }
+kernel() { sysctl -a -r '^net\.ipv[46]\.(conf\.|ip_|icmp|tcp_)' 2>/dev/null | sort; }
 
 save_network() {
     ! have sysctl || kernel >"$1/sysctl"

@@ -169,7 +169,9 @@ impl Running<'_> {
         };
         if self.guards(&guard, &by, "ready", &scope)? == REVERTED {
             self.guards(&guard, &by, "settle", &scope)?;
-            return reverted(Some("its tasks took longer than that".into()));
+            return reverted(Some(
+                "its tasks took longer than that, or the connection did not answer".into(),
+            ));
         }
         let request = Request::Confirm { id: guard.id.clone(), seconds: guard.seconds };
         let answers = self.on.link.ask(request);

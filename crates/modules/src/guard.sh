@@ -20,7 +20,12 @@ whole='/etc/ssh /etc/network /etc/systemd /etc/netplan /etc/NetworkManager /etc/
 /etc/hosts.deny /etc/hostname /etc/sysctl.conf /etc/sysctl.d /etc/pam.d /etc/security /etc/sudoers /etc/sudoers.d
 /etc/rc0.d /etc/rc1.d /etc/rc2.d /etc/rc3.d /etc/rc4.d /etc/rc5.d /etc/rc6.d /etc/rcS.d /root/.ssh'
 
-die() { echo "$1" >&2; exit 1; }
+die() {
+    # Half a record is none.
+    [ "$verb" != arm ] || { rm -rf "$home/$id.new"; rmdir "$home" "$open" 2>/dev/null; }
+    echo "$1" >&2
+    exit 1
+}
 have() { command -v "$1" >/dev/null; }
 is() { [ -e "$1" ] || [ -L "$1" ]; }
 # In memory, where nobody removes it: a boot ends whoever holds it.
@@ -156,7 +161,9 @@ arm() {
         echo 'Type=exec'
         echo "ExecStart=/bin/sh $dir/guard watch $id"
         echo 'Restart=on-failure'
-        echo 'RestartSec=2'
+        # Whoever kills it, and how, it goes on.
+        echo 'RestartForceExitStatus=SIGTERM SIGINT SIGHUP SIGPIPE'
+        echo 'RestartSec=1'
         echo 'OOMScoreAdjust=-900'
         echo '[Install]'
         echo 'WantedBy=multi-user.target'

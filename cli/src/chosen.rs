@@ -6,6 +6,8 @@ use std::sync::Arc;
 use debark_connect::{Target, Ways};
 use debark_controller::Site;
 use debark_playbook::diagnostic::did_you_mean;
+use debark_playbook::inventory::Inventory;
+use debark_playbook::vars::config;
 use debark_playbook::{CompileOptions, Compiler, Diagnostic, SourceMap};
 use debark_project::{Environment, Project};
 
@@ -23,6 +25,14 @@ pub struct Where {
     pub project: Option<PathBuf>,
 }
 
+/// What is to be done on the hosts.
+pub enum Plays<'a> {
+    /// A playbook's text, made of a pattern.
+    Text(&'a dyn Fn(&str) -> String),
+    /// Playbooks, as far as they are about these hosts.
+    Files(&'a [PathBuf]),
+}
+
 /// Hosts, ready to be reached.
 pub struct Chosen {
     /// What is known of them.
@@ -31,10 +41,12 @@ pub struct Chosen {
     pub ways: Ways,
     /// Their names, in the inventory's order.
     pub hosts: Vec<String>,
+    /// Where their variables are.
+    pub inventory: Arc<Inventory>,
 }
 
 impl Where {
-    /// Reads inventory and project. `text` makes the playbook of a pattern.
+    /// Reads inventory, project and plays.
     ///
     /// # Errors
     /// Everything that is wrong with them; or no host matches.
@@ -42,7 +54,7 @@ impl Where {
         &self,
         pattern: Option<&str>,
         common: &Common,
-        text: &dyn Fn(&str) -> String,
+        plays: &Plays<'_>,
         sources: &Arc<SourceMap>,
     ) -> Result<Chosen, Vec<Diagnostic>> {
         let mut common = common.clone();
@@ -55,11 +67,24 @@ impl Where {
         let pattern = if patterns.is_empty() { "all".to_owned() } else { patterns.join(":&") };
         let one = |error| vec![error];
         let opened = common.open(sources)?;
-        let path = PathBuf::from("<command line>");
-        sources.add(&path, &text(&pattern), false);
-        let options = CompileOptions { extra_vars: opened.extra_vars.clone(), ..CompileOptions::default() };
+        let files = match plays {
+            Plays::Text(text) => {
+                let path = PathBuf::from("<command line>");
+                sources.add(&path, &text(&pattern), false);
+                vec![path]
+            }
+            Plays::Files(files) => {
+                common.limit.get_or_insert_with(|| pattern.clone());
+                files.to_vec()
+            }
+        };
+        let options = CompileOptions {
+            extra_vars: opened.extra_vars.clone(),
+            roles_path: config::roles_path(),
+            ..CompileOptions::default()
+        };
         let compiler = Arc::new(Compiler::new(sources.clone(), opened.vault.clone(), options));
-        let compiled = compiler.compile(&[path])?;
+        let compiled = compiler.compile(&files)?;
         show(&compiled.warnings, sources);
         let dirs: Vec<PathBuf> = compiled.plays.iter().map(|play| play.playbook_dir.clone()).collect();
         let found = opened.inventory.check(&dirs);
@@ -83,8 +108,22 @@ impl Where {
             return Err(vec![error.hint("`debark inventory` shows what there is")]);
         }
         let ways = vpn::ways(&opened.vault);
+        let inventory = opened.inventory.clone();
         let site = Site::new(compiler, compiled.plays, opened.inventory, opened.vault, options);
-        Ok(Chosen { site, ways, hosts })
+        Ok(Chosen { site, ways, hosts, inventory })
+    }
+
+    /// The same for plays that do nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn idle(
+        &self,
+        pattern: Option<&str>,
+        common: &Common,
+        sources: &Arc<SourceMap>,
+    ) -> Result<Chosen, Vec<Diagnostic>> {
+        self.open(pattern, common, &Plays::Text(&idle_play), sources)
     }
 
     fn environment(&self, name: &str, sources: &SourceMap) -> Result<Environment, Vec<Diagnostic>> {
@@ -138,6 +177,6 @@ pub fn side_by_side<T: Sync, R: Send>(items: &[T], at_once: usize, work: impl Fn
 }
 
 /// A play that does nothing, as JSON, which is YAML: nothing in a pattern can end its place.
-pub fn idle_play(pattern: &str) -> String {
+fn idle_play(pattern: &str) -> String {
     format!("[{{\"hosts\": {}, \"gather_facts\": false, \"tasks\": []}}]\n", serde_json::Value::from(pattern))
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::audit::{self, AuditArgs};
 use crate::exec::{self, ExecArgs};
 use crate::exit;
 use crate::facts::{self, FactsArgs};
@@ -31,6 +32,7 @@ enum Command {
     Run(Box<RunArgs>),
     Exec(Box<ExecArgs>),
     Facts(Box<FactsArgs>),
+    Audit(Box<AuditArgs>),
     Ssh(Box<SshArgs>),
     /// The keys of hosts
     #[command(subcommand)]
@@ -79,6 +81,7 @@ pub fn run() -> ExitCode {
         Command::Ssh(args) => ssh::run(&args),
         Command::Hosts(command) => hosts::run(&command),
         Command::SshCa(command) => ssh_ca::run(&command),
+        Command::Audit(args) => audit::run(&args),
         Command::Vpn(command) => vpn::run(command),
         Command::VpnConnect(args) => vpn::connect(&args),
         Command::Modules(args) => modules::run(&args),

@@ -1,5 +1,6 @@
 //! The `debark` binary: arguments in, calls, rendering out.
 
+mod audit;
 mod chosen;
 mod commands;
 mod common;

@@ -10,7 +10,7 @@ use debark_playbook::SourceMap;
 use serde_json::{Value, json};
 
 use super::evidence::Evidence;
-use crate::chosen::{Chosen, Where, idle_play, side_by_side};
+use crate::chosen::{Chosen, Where, side_by_side};
 use crate::common::{Common, refused};
 use crate::exit;
 use crate::signals::Signals;
@@ -65,7 +65,7 @@ enum Fate {
 pub fn run(args: &TrustArgs) -> ExitCode {
     let signals = Signals::watch();
     let sources = Arc::new(SourceMap::default());
-    let chosen = match args.place.open(args.pattern.as_deref(), &args.common, &idle_play, &sources) {
+    let chosen = match args.place.idle(args.pattern.as_deref(), &args.common, &sources) {
         Ok(chosen) => chosen,
         Err(errors) => return refused(&errors, &sources, &signals),
     };

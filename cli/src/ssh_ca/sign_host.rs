@@ -10,7 +10,7 @@ use debark_playbook::SourceMap;
 
 use super::CaArgs;
 use super::signing::{Request, duration, sign, tell};
-use crate::chosen::{Where, idle_play};
+use crate::chosen::Where;
 use crate::common::Common;
 use crate::exit;
 use crate::release::context::{Problem, finish};
@@ -71,7 +71,7 @@ fn request<'a>(args: &SignHostArgs, public: &'a Path, identity: &'a str, names: 
 }
 
 fn of_hosts(args: &SignHostArgs, ca: &CaArgs, sources: &Arc<SourceMap>) -> Result<ExitCode, Problem> {
-    let chosen = args.place.open(args.pattern.as_deref(), &args.common, &idle_play, sources)?;
+    let chosen = args.place.idle(args.pattern.as_deref(), &args.common, sources)?;
     std::fs::create_dir_all(&args.output)
         .map_err(|error| Problem::input(format!("{}: {error}", args.output.display())))?;
     let mut code = ExitCode::SUCCESS;

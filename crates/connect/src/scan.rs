@@ -58,6 +58,11 @@ impl Target {
     }
 
     fn attempt(&self, options: &[String]) -> Result<(SshTalk, Option<i32>), Problem> {
+        self.heard(options).map(|(talk, status, _)| (talk, status))
+    }
+
+    /// What ssh said, told apart; how it ended; and all that it said.
+    fn heard(&self, options: &[String]) -> Result<(SshTalk, Option<i32>, String), Problem> {
         if self.vpn != debark_tunnel::Vpn::None && self.way.is_none() {
             let message = format!("{} is behind a VPN, and no way through it was opened", self.name);
             return Err(Problem::new(ProblemKind::Vpn, message));
@@ -81,8 +86,11 @@ impl Target {
         }
         let status = child.wait().map_err(local)?;
         let mut talk = SshTalk::default();
-        String::from_utf8_lossy(&text).lines().for_each(|line| talk.line(line));
-        Ok((talk, status.code()))
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let lines =
+            text.lines().filter(|line| !line.starts_with("debug2: ") && !line.starts_with("debug3: "));
+        lines.for_each(|line| talk.line(line));
+        Ok((talk, status.code(), text))
     }
 
     /// Connects as a run does, with strict host keys, and logs in to nothing.
@@ -90,13 +98,27 @@ impl Target {
     /// # Errors
     /// The host cannot be reached, or its key is not to be trusted.
     pub fn greet(&self) -> Result<Greeting, Problem> {
-        let options: Vec<String> = NOBODY.iter().map(|text| (*text).to_owned()).collect();
-        let (talk, status) = self.attempt(&options)?;
-        match (talk.methods(), talk.authenticated) {
-            (Some(methods), _) => Ok(Greeting { methods, host_key: talk.host_key }),
-            (None, true) => Ok(Greeting { methods: Vec::new(), host_key: talk.host_key }),
-            (None, false) => Err(talk.explain(self, status)),
-        }
+        self.greet_at("DEBUG1").map(|(greeting, _)| greeting)
+    }
+
+    /// The same, with all that ssh says of it at `LogLevel=DEBUG2`: the server's algorithms are there.
+    ///
+    /// # Errors
+    /// As [`Self::greet`].
+    pub fn greet_and_tell(&self) -> Result<(Greeting, String), Problem> {
+        self.greet_at("DEBUG2")
+    }
+
+    fn greet_at(&self, level: &str) -> Result<(Greeting, String), Problem> {
+        let mut options: Vec<String> = NOBODY.iter().map(|text| (*text).to_owned()).collect();
+        options.push(format!("LogLevel={level}"));
+        let (talk, status, text) = self.heard(&options)?;
+        let methods = match (talk.methods(), talk.authenticated) {
+            (Some(methods), _) => methods,
+            (None, true) => Vec::new(),
+            (None, false) => return Err(talk.explain(self, status)),
+        };
+        Ok((Greeting { methods, host_key: talk.host_key }, text))
     }
 
     /// The keys that the host shows, whoever it may be. Nothing is trusted by it.

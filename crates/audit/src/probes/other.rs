@@ -1,0 +1,112 @@
+//! The clock, backups, TLS.
+
+use debark_value::{Map, Value, map};
+
+use super::Around;
+
+/// Whether the kernel's clock is disciplined (timedatectl(1)), and what it says.
+pub const TIME: &str = "echo \"now $(date +%s)\"; s=$(timedatectl show -p NTPSynchronized --value 2>/dev/null); echo \"synchronized ${s:-unknown}\"";
+
+/// `synchronized`; `offset`: seconds ahead of this machine.
+pub fn time(output: &str, around: &Around) -> Map {
+    let word = |name: &str| output.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let theirs = word("now ").and_then(|text| text.parse::<i64>().ok());
+    let ours = i64::try_from(around.now).unwrap_or(0);
+    let mut found = map! { "synchronized" => word("synchronized ") == Some("yes") };
+    if let Some(theirs) = theirs {
+        found.insert("offset".into(), Value::from(theirs.saturating_sub(ours)));
+    }
+    found
+}
+
+/// Of each path of `debark_backups`: whether the device below is dm-crypt, and else how many files age or gpg sealed.
+pub const BACKUPS: &str = "PATH=$PATH:/usr/sbin:/sbin; for p in {{ debark_backups | default([]) | map('quote') | join(' ') }}; do
+[ -e \"$p\" ] || { printf 'absent\\t%s\\n' \"$p\"; continue; }
+d=$(findmnt -no SOURCE -T \"$p\" 2>/dev/null | sed 's/\\[.*//')
+if lsblk -nsro TYPE \"$d\" 2>/dev/null | grep -q '^crypt$'; then printf 'crypt\\t%s\\n' \"$p\"; continue; fi
+find \"$p\" -xdev -type f 2>/dev/null | head -n 1000 | { n=0; while IFS= read -r f; do n=$((n+1)); h=$(head -c 36 \"$f\" 2>/dev/null | tr -d '\\0')
+case $h in age-encryption.org/*|'-----BEGIN AGE ENCRYPTED FILE'*|'-----BEGIN PGP MESSAGE'*) continue;; esac
+case $(od -An -tx1 -N1 \"$f\" | tr -d ' ') in 84|85|8c|c1|c3) case $f in *.gpg|*.pgp) continue;; esac;; esac
+printf 'plain\\t%s\\n' \"$f\"; done; printf 'files\\t%s\\t%s\\n' \"$p\" $n; }
+done; :";
+
+/// `plain`: what is not encrypted; `paths`: each with what protects it.
+pub fn backups(output: &str, _: &Around) -> Map {
+    let (mut plain, mut paths) = (Vec::new(), Vec::new());
+    for line in output.lines() {
+        let mut parts = line.split('\t');
+        let (kind, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        match kind {
+            "absent" => plain.push(format!("{path} is not there")),
+            "plain" if plain.len() < 20 => plain.push(path.to_owned()),
+            "crypt" => paths.push(format!("{path} on dm-crypt")),
+            "files" => paths.push(format!("{path} with {} files", parts.next().unwrap_or("0"))),
+            _ => {}
+        }
+    }
+    map! { "plain" => Value::list(plain), "paths" => Value::list(paths) }
+}
+
+/// Of each of `debark_tls_endpoints` (`HOST:PORT`): which versions it takes, and when its certificate ends.
+pub const TLS: &str = "command -v openssl >/dev/null || { echo '!there is no openssl'; exit; }
+for e in {{ debark_tls_endpoints | default([]) | map('quote') | join(' ') }}; do n=${e%:*}
+c=$(openssl s_client -connect \"$e\" -servername \"$n\" </dev/null 2>/dev/null)
+t=$(printf '%s' \"$c\" | openssl x509 -noout -enddate 2>/dev/null | sed 's/^notAfter=//'); [ -n \"$t\" ] && t=$(date -d \"$t\" +%s)
+v=; for o in tls1 tls1_1 tls1_2 tls1_3; do openssl s_client -connect \"$e\" -servername \"$n\" -$o -cipher 'ALL:@SECLEVEL=0' </dev/null 2>/dev/null | grep -q '^ *Protocol *: TLS\\|^New, TLS' && v=\"$v $o\"; done
+printf '%s\\t%s\\t%s\\n' \"$e\" \"${t:-none}\" \"$v\"; done; :";
+
+/// Certificates have to hold for so many days more.
+const DAYS: i64 = 14;
+
+/// `endpoints`; `bad`: each with what is wrong.
+pub fn tls(output: &str, around: &Around) -> Map {
+    let now = i64::try_from(around.now).unwrap_or(0);
+    let (mut endpoints, mut bad) = (Vec::new(), Vec::new());
+    for line in output.lines() {
+        let mut parts = line.split('\t');
+        let (Some(endpoint), Some(end), Some(versions)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let Ok(end) = end.parse::<i64>() else {
+            bad.push(format!("{endpoint} shows no certificate"));
+            continue;
+        };
+        let days = end.saturating_sub(now).div_euclid(86_400);
+        let versions: Vec<&str> = versions.split_whitespace().collect();
+        if days < DAYS {
+            bad.push(match days < 0 {
+                true => format!("{endpoint} has a certificate that expired {} days ago", -days),
+                false => format!("{endpoint} has a certificate for {days} days more"),
+            });
+        }
+        for old in versions.iter().filter(|version| matches!(**version, "tls1" | "tls1_1")) {
+            bad.push(format!("{endpoint} takes {}", if *old == "tls1" { "TLS 1.0" } else { "TLS 1.1" }));
+        }
+        endpoints.push(format!("{endpoint} with {} and a certificate for {days} days", versions.join(" ")));
+    }
+    map! { "endpoints" => Value::list(endpoints), "bad" => Value::list(bad) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_and_endpoints() {
+        let around = Around { now: 1_000_000, ..Around::default() };
+        let found = time("now 1000007\nsynchronized yes\n", &around);
+        assert_eq!((&found["synchronized"], &found["offset"]), (&Value::from(true), &Value::from(7)));
+        let found =
+            tls("a:443\t9000000\t tls1_2 tls1_3\nb:443\t1000100\t tls1_1 tls1_2\nc:443\tnone\t\n", &around);
+        assert_eq!(
+            found["bad"],
+            Value::list([
+                "b:443 has a certificate for 0 days more",
+                "b:443 takes TLS 1.1",
+                "c:443 shows no certificate"
+            ])
+        );
+        let found = backups("plain\t/b/x\nfiles\t/b\t3\ncrypt\t/c\nabsent\t/d\n", &around);
+        assert_eq!(found["plain"], Value::list(["/b/x", "/d is not there"]));
+    }
+}

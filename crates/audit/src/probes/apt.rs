@@ -6,7 +6,7 @@ use super::Around;
 
 /// What an upgrade would install, without doing so (apt-get(8), -s), and whether a reboot is due.
 pub const UPDATES: &str =
-    "export LC_ALL=C; apt-get -s -o Debug::NoLocking=1 dist-upgrade 2>&1 | grep '^Inst\\|^E:'
+    "export LC_ALL=C; apt-get -s -o Debug::NoLocking=1 dist-upgrade 2>&1 | sed -n '/^Inst/p; s/^E: /!/p'
 [ -e /run/reboot-required ] && { echo '@reboot'; cat /run/reboot-required.pkgs 2>/dev/null; }; :";
 
 /// `pending`, `security`: names of packages; `reboot_required`, `reboot_for`.
@@ -15,7 +15,8 @@ pub fn updates(output: &str, _: &Around) -> Map {
     for line in output.lines() {
         match line.strip_prefix("Inst ") {
             // Inst openssl [3.0.1] (3.0.2 Debian-Security:12/stable-security [amd64])
-            Some(rest) if rest.contains('[') && !reboot => {
+            // New kernels come as new packages.
+            Some(rest) if !reboot => {
                 let name = rest.split_whitespace().next().unwrap_or_default();
                 if rest.contains("-security") || rest.contains("Debian-Security:") {
                     security.push(name);
@@ -151,6 +152,7 @@ fn deb822(
 
 /// Installed packages that no source has.
 pub const PACKAGES: &str = "export LC_ALL=C; command -v apt >/dev/null || { echo '!there is no apt'; exit; }
+set -- /var/lib/apt/lists/*_Packages*; [ -e \"$1\" ] || { echo '!apt has no lists of packages: apt-get update has to be run'; exit; }
 apt list --installed 2>/dev/null | grep ',local\\]\\|\\[installed,local'; :";
 
 /// `local`: names and versions.
@@ -196,7 +198,7 @@ mod tests {
                     Inst vim [1] (2 Debian:12.5/stable [amd64])\nInst new (1 Debian:12.5/stable [amd64])\n@reboot\nlinux-image-amd64\n";
         let found = updates(text, &Around::default());
         assert_eq!(found["security"], Value::list(["openssl"]));
-        assert_eq!(found["pending"], Value::list(["openssl", "vim"]));
+        assert_eq!(found["pending"], Value::list(["openssl", "vim", "new"]));
         assert_eq!(
             (&found["reboot_required"], &found["reboot_for"]),
             (&Value::from(true), &Value::list(["linux-image-amd64"]))

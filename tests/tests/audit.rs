@@ -1,0 +1,118 @@
+//! `debark audit` against two real hosts: one as it should be, and one with everything wrong that a lab host can have.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use debark_e2e::{debark, lab};
+use serde_json::Value;
+
+/// What is set up wrong on the second host.
+const BROKEN: &str = "set -e
+printf 'PasswordAuthentication yes\\nPermitRootLogin yes\\nAuthenticationMethods any\\n' > /etc/ssh/sshd_config.d/00-broken.conf
+ssh-keygen -q -t ed25519 -N '' -C eve@example.com -f /root/eve
+mkdir -p /home/debian/.ssh; cat /root/eve.pub >> /home/debian/.ssh/authorized_keys
+echo 'deb [trusted=yes] http://unsigned.example.org/ ./' > /etc/apt/sources.list.d/unsigned.list
+touch /run/reboot-required; echo linux-image > /run/reboot-required.pkgs
+mkdir -p /srv/backup; echo plain > /srv/backup/dump.sql
+openssl req -x509 -newkey rsa:2048 -nodes -days 3 -subj /CN=localhost -keyout /root/tls.key -out /root/tls.pem 2>/dev/null
+systemd-run --unit tls-endpoint openssl s_server -accept 8443 -cert /root/tls.pem -key /root/tls.key -quiet
+until ss -Hltn 'sport = :8443' | grep -q .; do sleep 0.1; done
+sshd -t && systemctl restart ssh";
+
+/// What the first host has to be all right.
+const GOOD: &str = "set -e
+printf 'MACs hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com\\nPermitRootLogin prohibit-password\\n' > /etc/ssh/sshd_config.d/00-good.conf
+mkdir -p /srv/backup; printf 'age-encryption.org/v1\\n-> x\\n' > /srv/backup/dump.age
+sshd -t && systemctl restart ssh";
+
+/// A check of a team's own, for hosts and from here.
+const OWN: &str = "- {id: own.host, title: a file is there, policy: ['4.2: files'], command: cat /etc/own, expect: observed.stdout == 'yes'}\n\
+- {id: own.here, title: it has a name, on: controller, command: 'echo $DEBARK_HOST', expect: observed.stdout == 'h1'}\n";
+
+const PLAYBOOK: &str = "- {hosts: all, gather_facts: false, tasks: [{name: own file, copy: {content: 'yes', dest: /etc/own}}]}\n";
+
+fn write(path: &Path, text: &str) -> String {
+    fs::write(path, text).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_good_host_and_a_broken_one() {
+    let lab = lab("audit", 2, &[]);
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path();
+    let (good, broken) = (lab.host("h1").unwrap(), lab.host("h2").unwrap());
+    good.sh(GOOD).unwrap();
+    good.sh("printf yes > /etc/own").unwrap();
+    broken.sh(BROKEN).unwrap();
+    let key = fs::read_to_string(lab.path().join("id_ed25519.pub")).unwrap();
+    let vars = serde_json::json!({
+        "debark_people": {"alice@example.org": key.trim()}, "debark_backups": ["/srv/backup"],
+    });
+    let vars = write(&dir.join("vars.json"), &vars.to_string());
+    let inventory = lab.inventory(&[]).unwrap() + "\nh2 debark_tls_endpoints='[\"localhost:8443\"]'\n";
+    let inventory = write(&dir.join("hosts"), &inventory);
+    let (own, playbook) = (write(&dir.join("own.yml"), OWN), write(&dir.join("site.yml"), PLAYBOOK));
+    let report = dir.join("audit.html");
+    let extra = format!("@{vars}");
+    let mut command = debark(&lab, dir);
+    command.args(["audit", "all", "-i", &inventory, "-e", &extra, "--json", "--checks", &own]);
+    let output = command.args(["--playbook", &playbook, "--report"]).arg(&report).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{said} {}", String::from_utf8_lossy(&output.stderr));
+    let events: BTreeMap<String, Value> = said
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|event| (event["finding_info"]["uid"].as_str().unwrap().to_owned(), event))
+        .collect();
+    let status =
+        |uid: &str| events.get(uid).unwrap_or_else(|| panic!("{uid}: {said}"))["status"].as_str().unwrap();
+    let observed = |uid: &str| events[uid]["unmapped"]["observed"].to_string();
+    for check in
+        ["ssh.passwords", "ssh.algorithms", "access.people", "network.ports", "apt.sources", "updates.reboot"]
+    {
+        assert_eq!(status(&format!("h1/{check}")), "pass", "{check}: {said}");
+    }
+    for check in ["ssh.root", "backups.encrypted", "own.host", "own.here", "drift"] {
+        assert_eq!(status(&format!("h1/{check}")), "pass", "{check}: {said}");
+    }
+    assert_eq!((status("h1/tls.endpoints"), status("h1/ssh.outside")), ("skipped", "skipped"));
+    for (check, evidence) in [
+        ("ssh.passwords", "password"),
+        ("ssh.root", "PermitRootLogin yes"),
+        ("ssh.algorithms", "hmac-sha1"),
+        ("access.people", "eve@example.com"),
+        ("network.ports", "tcp/8443"),
+        ("network.firewall", "accept"),
+        ("apt.sources", "unsigned.list:1 http://unsigned.example.org/ trusted=yes"),
+        ("updates.reboot", "linux-image"),
+        ("backups.encrypted", "/srv/backup/dump.sql"),
+        ("tls.endpoints", "a certificate for"),
+        ("own.host", "No such file"),
+        ("own.here", "h2"),
+        ("drift", "own file"),
+    ] {
+        let uid = format!("h2/{check}");
+        assert_eq!(status(&uid), "fail", "{check}: {said}");
+        assert!(observed(&uid).contains(evidence), "{check}: {}", observed(&uid));
+    }
+    assert_eq!(events["h2/own.host"]["compliance"]["requirements"][0], "4.2: files");
+    assert_eq!(events["h2/access.people"]["class_uid"], 2003);
+    let page = fs::read_to_string(report).unwrap();
+    assert!(page.contains("eve@example.com") && page.contains("4.2: files") && !page.contains("src="));
+    // What holds ends with 0; a host that is not there with 4.
+    let audit = |args: &[&str]| {
+        let mut command = debark(&lab, dir);
+        command
+            .args(["audit", "h1", "-i", &inventory, "-e", &extra])
+            .args(args)
+            .output()
+            .unwrap()
+            .status
+            .code()
+    };
+    assert_eq!(audit(&["--only", "ssh.passwords,access"]), Some(0));
+    assert_eq!(audit(&["--only", "ssh.passwords,access", "-e", "ansible_port=9"]), Some(4));
+    assert_eq!(audit(&["--only", "no.such"]), Some(1));
+}

@@ -17,6 +17,7 @@ use crate::run::{self, RunArgs};
 use crate::schema::{self, CompletionsArgs, ManArgs, SchemaArgs};
 use crate::ssh::{self, SshArgs};
 use crate::ssh_ca::{self, SshCaCommand};
+use crate::vault::{self, VaultCommand};
 use crate::vpn::{self, ConnectArgs, VpnCommand};
 
 /// Provisions Debian hosts from Ansible's playbooks
@@ -45,6 +46,9 @@ enum Command {
     Vpn(VpnCommand),
     #[command(hide = true)]
     VpnConnect(ConnectArgs),
+    /// Files and values that ansible-vault or age encrypt
+    #[command(subcommand)]
+    Vault(VaultCommand),
     /// Throwaway real Debian hosts on this machine
     #[command(subcommand)]
     Lab(LabCommand),
@@ -74,6 +78,7 @@ pub fn run() -> ExitCode {
     };
     match arguments.command {
         Command::Run(args) => run::run(&args),
+        Command::Vault(command) => vault::run(&command),
         Command::Lab(command) => lab::run(command),
         Command::Inventory(args) => inventory::run(args),
         Command::Exec(args) => exec::run(&args),

@@ -9,10 +9,11 @@ use debark_controller::SiteOptions;
 use debark_playbook::inventory::{Inventory, Limit, Options};
 use debark_playbook::vars::config::{self, Settings};
 use debark_playbook::vars::extra;
-use debark_playbook::vault::Vault;
+use debark_playbook::vault::{Identities, Vault};
 use debark_playbook::{Diagnostic, SourceMap, diagnostic};
 use debark_value::Map;
 use debark_wire::RunOptions;
+use zeroize::Zeroizing;
 
 use crate::exit;
 use crate::signals::Signals;
@@ -79,6 +80,9 @@ pub struct Common {
     /// Ask for the vault password
     #[arg(short = 'J', long, alias = "ask-vault-password")]
     pub ask_vault_pass: bool,
+    /// What opens files that age sealed: age identities or an SSH key [env: DEBARK_AGE_IDENTITY]
+    #[arg(long, value_name = "FILE")]
+    pub age_identity: Vec<PathBuf>,
     /// Say more: -v every task and what modules return, -vv connections and notifications, -vvv how ssh is called
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -112,7 +116,8 @@ impl Common {
         show(&settings.notes, sources);
         let passwords = config::vault_sources(&self.vault_id, &self.vault_password_file, self.ask_vault_pass);
         let mut ask = |question: &str| debark_controller::ask(question, false);
-        let vault = Arc::new(Vault::open(&passwords, &mut ask).map_err(|error| vec![error])?);
+        let vault = Vault::open_with(&passwords, &mut ask, identities(&self.age_identity));
+        let vault = Arc::new(vault.map_err(|error| vec![error])?);
         let extra = extra::parse(&self.extra_vars, sources, &*vault)?;
         let extra_vars = extra.into_iter().map(|(name, var)| (name, var.value)).collect();
         let options = Options {
@@ -139,7 +144,7 @@ impl Common {
     pub fn site_options(&self, settings: &Settings, extra_vars: Map) -> Result<SiteOptions, Diagnostic> {
         let become_password = if self.ask_become_pass || settings.ask_become_pass {
             let asked = debark_controller::ask("become password: ", false);
-            Some(asked.map_err(|error| {
+            Some(asked.map(Zeroizing::new).map_err(|error| {
                 Diagnostic::error(format!("cannot ask for the become password: {error}")).hint(
                     "without a terminal, give it as the variable `ansible_become_password`, from a vault",
                 )
@@ -177,6 +182,12 @@ impl Common {
             extra_vars,
         })
     }
+}
+
+/// What opens files that age sealed.
+pub fn identities(files: &[PathBuf]) -> Identities {
+    let ask = |question: &str| debark_controller::ask(question, false).map(Zeroizing::new);
+    Identities::new(files.to_vec(), Arc::new(ask))
 }
 
 /// What a command ends with that could not begin: its errors, unless the user stopped it.

@@ -74,6 +74,9 @@ struct Common {
     /// Vault password with a label: LABEL@FILE
     #[arg(long, value_name = "LABEL@SOURCE", global = true)]
     vault_id: Vec<String>,
+    /// What opens files that age sealed: age identities or an SSH key [env: DEBARK_AGE_IDENTITY]
+    #[arg(long, value_name = "FILE", global = true)]
+    age_identity: Vec<PathBuf>,
 }
 
 /// Runs the command.
@@ -145,7 +148,8 @@ impl Common {
     fn load(&self, sources: &Arc<SourceMap>) -> Result<(Inventory, Arc<Vault>), Vec<Diagnostic>> {
         let passwords = config::vault_sources(&self.vault_id, &self.vault_password_file, false);
         let mut ask = |_: &str| Err(std::io::Error::other("this command does not ask; name a file"));
-        let vault = Arc::new(Vault::open(&passwords, &mut ask).map_err(|error| vec![error])?);
+        let vault = Vault::open_with(&passwords, &mut ask, crate::common::identities(&self.age_identity));
+        let vault = Arc::new(vault.map_err(|error| vec![error])?);
         let options = Options {
             vault: vault.clone(),
             sources: sources.clone(),

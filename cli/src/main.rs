@@ -19,6 +19,7 @@ mod schema;
 mod signals;
 mod ssh;
 mod ssh_ca;
+mod vault;
 mod vpn;
 
 fn main() -> std::process::ExitCode {

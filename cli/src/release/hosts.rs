@@ -34,6 +34,9 @@ pub struct ReachArgs {
     /// A file, or a program that prints the vault password
     #[arg(long, value_name = "FILE")]
     pub vault_password_file: Vec<PathBuf>,
+    /// What opens files that age sealed: age identities or an SSH key [env: DEBARK_AGE_IDENTITY]
+    #[arg(long, value_name = "FILE")]
+    pub age_identity: Vec<PathBuf>,
 }
 
 impl ReachArgs {
@@ -51,6 +54,7 @@ impl ReachArgs {
             forks: self.forks,
             ssh_common_args: self.ssh_common_args.clone(),
             vault_password_file: self.vault_password_file.clone(),
+            age_identity: self.age_identity.clone(),
             json,
             ..Common::default()
         }

@@ -71,7 +71,7 @@ fn of_host(host: &str, event: &Event) -> Option<Value> {
         Event::Guarded { seconds, .. } => json!({"event": "guarded", "host": host, "seconds": seconds}),
         Event::Forgiven => json!({"event": "forgiven", "host": host}),
         // For other hosts, not for readers: it may be large, and is theirs to render.
-        Event::Vars(_) => return None,
+        Event::Vars(_) | Event::Secrets(_) => return None,
     })
 }
 

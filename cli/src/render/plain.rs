@@ -258,6 +258,7 @@ impl Plain {
             | Event::Notified { .. }
             | Event::Guarded { .. }
             | Event::Vars(_)
+            | Event::Secrets(_)
             | Event::Included { .. } => {}
         }
     }

@@ -5,7 +5,7 @@ mod connect;
 mod new_peer;
 mod proxy;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -36,8 +36,15 @@ pub fn ways(vault: &Arc<Vault>) -> Ways {
     // Whoever has no path of its own is found by name.
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("debark"));
     let vault = vault.clone();
-    let open = move |text: &[u8], name: &str| {
-        vault.decrypt(text, name).map_err(|error| (error.message, error.hint.map(String::from)))
+    let open = move |text: &[u8], name: &str, identity: Option<&Path>| {
+        let opened = match identity {
+            Some(file) => {
+                Vault::clone(&vault).with_identities(vault.identities().only(file)).open_quietly(text, name)
+            }
+            // Its keys stay in the tunnel; its other words need not be kept out of what is shown.
+            None => vault.open_quietly(text, name),
+        };
+        opened.map_err(|error| (error.message, error.hint.map(String::from)))
     };
     Ways::new(program, Box::new(open))
 }

@@ -166,7 +166,9 @@ impl Running<'_> {
         let here = target.is_none();
         let mut outcome = match target {
             Some(host) => {
-                invocation.secrets = self.on.secrets.borrow().needles().to_vec();
+                // The delegate learns of no others than those that it is sent anyway.
+                let bytes = debark_wire::encode(&invocation).unwrap_or_default();
+                invocation.secrets = self.on.hidden().within(&bytes);
                 self.delegate(doing, host, invocation.clone(), scope).unwrap_or_else(failure)
             }
             None => self.here(doing, &invocation, scope).unwrap_or_else(failure),

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use debark_value::Value;
+use debark_value::secrets::MASK;
 use debark_wire::{Block, Event, Node, Task};
 
 use crate::context::Context;
@@ -176,7 +177,11 @@ fn is_called(own: &str, role: Option<u32>, wanted: &str, running: &Running) -> b
     } else {
         own.to_owned()
     };
-    rendered == wanted || play.role(role).is_some_and(|role| wanted == format!("{} : {rendered}", role.name))
+    // The record on the host has names without their secrets.
+    let masked = || wanted.contains(MASK) && running.on.scrub(&rendered) == wanted;
+    rendered == wanted
+        || masked()
+        || play.role(role).is_some_and(|role| wanted == format!("{} : {rendered}", role.name))
 }
 
 impl Running<'_> {
@@ -293,7 +298,8 @@ impl Running<'_> {
 
     /// Writes down which handlers still have to run; says once if that cannot be done.
     pub fn keep_pending(&self, key: &str, pending: &[String]) {
-        let kept = self.journal.borrow().set_pending(key, pending);
+        let pending: Vec<String> = pending.iter().map(|name| self.on.scrub(name)).collect();
+        let kept = self.journal.borrow().set_pending(key, &pending);
         if let Err(why) = kept
             && !self.forgetful.replace(true)
         {

@@ -53,6 +53,7 @@ pub struct Link {
     current: Mutex<Option<Current>>,
     magic: Mutex<(u32, Map)>,
     given: Mutex<Vec<(Map, bool)>>,
+    secrets: Mutex<Vec<String>>,
     busy: Mutex<usize>,
     idle: Condvar,
     /// When something was heard last.
@@ -76,6 +77,11 @@ impl Link {
         std::mem::take(&mut *lock(&self.given))
     }
 
+    /// Secrets that the controller has told since the last call.
+    pub fn secrets(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.secrets))
+    }
+
     /// Starts reading and ticking; jobs arrive at the receiver, invocations for other hosts at `invoke`. If nothing is
     /// heard for as long as `silence`, the connection is taken for lost.
     pub fn start(
@@ -95,6 +101,7 @@ impl Link {
             muted: AtomicBool::new(false),
             magic: Mutex::default(),
             given: Mutex::default(),
+            secrets: Mutex::default(),
             current: Mutex::default(),
             busy: Mutex::new(0),
             idle: Condvar::new(),
@@ -143,6 +150,7 @@ impl Link {
                     magic.1.extend(vars);
                 }
                 Ok(ToAgent::Facts { facts, set }) => lock(&self.given).push((facts, set)),
+                Ok(ToAgent::Secrets(more)) => lock(&self.secrets).extend(more),
                 Ok(ToAgent::Stop { reason }) => *lock(&self.stop) = Some(reason),
                 Ok(ToAgent::Invoke { id, invocation }) => {
                     let (link, invoke) = (self.clone(), invoke.clone());

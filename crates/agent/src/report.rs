@@ -12,6 +12,26 @@ use crate::looping::Item;
 use crate::run::Running;
 use crate::task::{Doing, Done};
 
+/// The texts of a result that its user wants hidden: not names, modes and times.
+fn told(value: &Value, within: bool, texts: &mut Vec<String>) {
+    match value {
+        Value::Map(map) => {
+            let words = ["stdout", "stderr", "content", "json", "ansible_facts", "results"];
+            for (key, value) in map.iter() {
+                if within || words.contains(&&**key) {
+                    told(value, within || **key != *"results", texts);
+                }
+            }
+        }
+        Value::List(items) => items.iter().for_each(|item| told(item, within, texts)),
+        Value::Str(text) if within => {
+            let long = |line: &&str| line.trim().len() >= debark_wire::HIDDEN;
+            texts.extend(text.lines().filter(long).map(str::to_owned));
+        }
+        _ => {}
+    }
+}
+
 impl Running<'_> {
     /// Reports a failure outside of any task of the play.
     pub fn report_alone(&self, task: &Task, why: &str) {
@@ -36,6 +56,16 @@ impl Running<'_> {
     pub fn share(&self, vars: impl FnOnce() -> Map) {
         if self.play.borrow().play.share_vars {
             self.on.link.event(Event::Vars(vars()));
+        }
+    }
+
+    /// What a task with `no_log` has found or set is hidden from then on, wherever it turns up.
+    pub fn hide(&self, register: &Value) {
+        let mut texts = Vec::new();
+        told(register, false, &mut texts);
+        if !texts.is_empty() {
+            self.on.hide(texts.iter());
+            self.on.link.event(Event::Secrets(texts));
         }
     }
 
@@ -107,7 +137,7 @@ impl Running<'_> {
             },
             result: match (hidden, wanted) {
                 (true, _) => Value::from(map! { "censored" => censored(), "changed" => outcome.changed }),
-                (false, true) => self.on.secrets.borrow().scrub_value(&Value::from(outcome.result.clone())),
+                (false, true) => self.on.hidden().scrub_value(&Value::from(outcome.result.clone())),
                 (false, false) => Value::Null,
             },
             elapsed_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),

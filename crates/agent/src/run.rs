@@ -1,6 +1,6 @@
 //! Runs a play on this host: its tree of tasks and blocks.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -117,12 +117,7 @@ impl Interpreter {
     /// Runs one play and reports its end.
     pub fn play(&self, mut play: Play, host: HostPlay, journal: &RefCell<Journal>) {
         let index = play.index;
-        for secret in &host.secrets {
-            self.secrets.borrow_mut().add(secret);
-        }
-        for (_, password) in &host.become_passwords {
-            self.secrets.borrow_mut().add(password);
-        }
+        self.hide(host.secrets.iter().chain(host.become_passwords.iter().map(|(_, password)| password)));
         self.store.add(std::mem::take(&mut play.blobs), std::mem::take(&mut play.found));
         self.state.borrow_mut().noted();
         let progress = match &host.resumed {
@@ -197,7 +192,22 @@ impl Interpreter {
 
     /// Text without secrets.
     pub fn scrub(&self, text: &str) -> String {
-        self.secrets.borrow().scrub(text)
+        self.hidden().scrub(text)
+    }
+
+    /// What must not be shown, with what the controller has told since.
+    pub fn hidden(&self) -> Ref<'_, Secrets> {
+        let more = self.link.secrets();
+        if !more.is_empty() {
+            self.hide(more.iter());
+        }
+        self.secrets.borrow()
+    }
+
+    /// Adds to what must not be shown.
+    pub fn hide<'a>(&self, texts: impl Iterator<Item = &'a String>) {
+        let texts = texts.map(|text| Value::from(text.as_str())).collect::<Vec<_>>();
+        self.secrets.borrow_mut().add_value(&Value::from(texts));
     }
 }
 

@@ -98,7 +98,7 @@ fn delegated(link: &Arc<Link>, invocation: Invocation) -> Outcome {
     let origin = Origin { role_path: invocation.role_path.clone(), ..Origin::default() };
     let remote = Remote { link: link.clone(), store: Arc::default(), origin: origin.into() };
     let mut secrets = Secrets::default();
-    invocation.secrets.iter().for_each(|secret| secrets.add(secret));
+    secrets.add_value(&Value::list(invocation.secrets.iter().map(String::as_str)));
     let me = debark_modules::accounts::user_by_id(rustix::process::geteuid().as_raw()).map(|user| user.name);
     let outcome = match invocation.become_.as_ref().filter(|b| Some(&b.user) != me.as_ref()) {
         Some(become_) => {

@@ -285,6 +285,9 @@ impl Running<'_> {
             }
         }
         let register = done.register();
+        if doing.no_log {
+            self.hide(&register);
+        }
         if let Some(name) = &task.register {
             self.on.state.borrow_mut().set(name, register.clone());
             self.share(|| map! { name.as_str() => register.clone() });

@@ -15,9 +15,11 @@ use crate::through::hops;
 /// The hidden command of debark that a ProxyCommand runs.
 pub const CONNECT: &str = "vpn-connect";
 
-/// Opens ansible-vault text: gets it and its file's name; a sentence and a hint if it cannot.
-pub type VaultOpener =
-    Box<dyn Fn(&[u8], &str) -> Result<Zeroizing<Vec<u8>>, (String, Option<String>)> + Send + Sync>;
+/// Opens text that ansible-vault or age encrypted: gets it, its file's name and a declared age identity; a sentence and a hint
+/// if it cannot.
+pub type VaultOpener = Box<
+    dyn Fn(&[u8], &str, Option<&Path>) -> Result<Zeroizing<Vec<u8>>, (String, Option<String>)> + Send + Sync,
+>;
 
 /// The tunnels of this process by configuration. Two with the same key would take each other's place at the gateway.
 static OPEN: Mutex<Vec<(PathBuf, Weak<Served>)>> = Mutex::new(Vec::new());

@@ -377,7 +377,20 @@ impl<'a> Engine<'a> {
         play == self.batch.play && self.hosts.get(name).is_some_and(|host| host.playing)
     }
 
+    /// What a host wants hidden is hidden, as far as one host may say: a word that stands everywhere is no secret.
+    fn hidden(&mut self, name: &str, mut texts: Vec<String>) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        texts.retain(|text| text.trim().len() >= debark_wire::HIDDEN);
+        host.told += texts.iter().map(String::len).sum::<usize>();
+        if host.told <= MOST_TOLD {
+            self.world.taint(texts);
+        }
+    }
+
     fn event(&mut self, name: &str, mut event: Event) {
+        if let Event::Secrets(texts) = event {
+            return self.hidden(name, texts);
+        }
         crate::event::scrub(&mut event, &self.world.secrets());
         let Some(host) = self.hosts.get_mut(name) else { return };
         match &event {
@@ -434,7 +447,9 @@ impl<'a> Engine<'a> {
             host.guarded = None;
         }
         if let PlayEnd::Failed { pending_handlers } | PlayEnd::Stopped { pending_handlers } = end {
-            self.outcome.recap.left(name, None, pending_handlers);
+            let secrets = self.world.secrets();
+            let shown = pending_handlers.iter().map(|name| secrets.scrub(name)).collect();
+            self.outcome.recap.left(name, None, shown);
         }
         self.monitor.note(&Note::HostDone { host: name, failed, cost });
         // Before anybody is let through to a task that asks who is left.

@@ -126,7 +126,7 @@ pub(crate) fn scrub(event: &mut Event, secrets: &Secrets) {
             }
         }
         // Variables are for other hosts, which need them as they are; monitors do not show them.
-        Event::Vars(_) | Event::Forgiven | Event::Guarded { .. } => {}
+        Event::Vars(_) | Event::Forgiven | Event::Guarded { .. } | Event::Secrets(_) => {}
         Event::Notified { handlers } | Event::Resumed { handlers } => handlers.iter_mut().for_each(clean),
         Event::Included { what, .. } => clean(what),
     }

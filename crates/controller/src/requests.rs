@@ -112,9 +112,19 @@ impl Engine<'_> {
 
     /// Sends an answer.
     pub(crate) fn answer(&mut self, host: &str, id: u32, answer: Result<Answer, String>) {
-        if let Some(host) = self.hosts.get_mut(host) {
-            host.answer(id, answer);
+        let Some(host) = self.hosts.get_mut(host) else { return };
+        // The host keeps a record of its own, in which no secret may be that it has learned on the way.
+        if let Ok(answer @ (Answer::Value(_) | Answer::Tasks(_) | Answer::Outcome(_) | Answer::Ran { .. })) =
+            &answer
+        {
+            let secrets = self.world.secrets();
+            let bytes = if secrets.is_empty() { None } else { debark_wire::encode(answer).ok() };
+            let told = secrets.within(&bytes.unwrap_or_default());
+            if !told.is_empty() {
+                host.send(&ToAgent::Secrets(told));
+            }
         }
+        host.answer(id, answer);
     }
 
     /// Inventory variables below what the host reported.

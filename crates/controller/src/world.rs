@@ -116,6 +116,9 @@ pub trait World: Send + Sync {
     /// There is none: a sentence.
     fn content(&self, sha256: &str) -> Result<Content, String>;
 
+    /// These texts are secret from now on: a host has hidden them (`no_log`).
+    fn taint(&self, _texts: Vec<String>) {}
+
     /// Everything secret that is known by now.
     fn secrets(&self) -> Arc<Secrets>;
 }

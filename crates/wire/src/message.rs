@@ -48,6 +48,8 @@ pub enum ToAgent {
         /// Whether they are those of `set_fact`, rather than a module's facts.
         set: bool,
     },
+    /// What comes next has these secrets in it: they must not be shown or recorded.
+    Secrets(Vec<String>),
     /// Stop after the current task (first Ctrl-C, or too many other hosts failed).
     Stop {
         /// Why, for the recap.
@@ -65,6 +67,9 @@ pub const PING: u64 = 30;
 /// An agent that has heard nothing for so many seconds takes the connection for lost: ssh's server notices a controller that
 /// lost its power only after hours, and meanwhile nobody else could work on the host.
 pub const SILENCE: u64 = 6 * PING;
+
+/// Shorter results of a task with `no_log` are not looked for elsewhere, in bytes: they would be words like `enabled`.
+pub const HIDDEN: usize = 6;
 
 /// From the agent to the controller.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -207,6 +212,8 @@ pub enum Event {
         /// In how many seconds it reverts.
         seconds: u64,
     },
+    /// Texts that the user wants hidden (`no_log`), so that they are hidden on other hosts as well.
+    Secrets(Vec<String>),
     /// `meta: clear_host_errors`: hosts of the play that failed take part in later plays again.
     Forgiven,
     /// The tasks of a dynamic include, so that the controller knows their names and places.

@@ -13,6 +13,7 @@ use debark_modules::Host;
 use debark_modules::upstream::NoUpstream;
 use debark_value::{Map, Value, map};
 use debark_wire::{Invocation, Outcome};
+use sha2::{Digest, Sha256};
 
 use super::{Call, ok};
 use crate::invoke::{failed, invoke};
@@ -42,35 +43,66 @@ pub fn start(running: &Running, doing: &Doing, invocation: &Invocation, scope: &
     if let Err(why) = running.gate(doing) {
         return Some(Done::failed(why, None));
     }
-    let started =
-        launch(invocation, seconds).map_err(|e| format!("cannot start a job in the background: {e}"));
-    let (id, path) = match started {
+    let started = launch(running, invocation, seconds)
+        .map_err(|e| format!("cannot start a job in the background: {e}"));
+    let (id, job) = match started {
         Ok(started) => started,
         Err(why) => return Some(Done::failed(why, None)),
     };
     running.on.link.flush();
     if poll > 0.0 {
-        return Some(follow(&path, poll, seconds));
+        return Some(follow(&job, poll, seconds));
     }
     let result = map! {
         "ansible_job_id" => id, "started" => true, "finished" => false,
-        "results_file" => path.to_string_lossy().into_owned(), "changed" => true,
+        "results_file" => job.path.to_string_lossy().into_owned(), "changed" => true,
     };
     Some(ok(result, true))
 }
 
-fn launch(invocation: &Invocation, seconds: f64) -> std::io::Result<(String, PathBuf)> {
+/// A job: where its result lies, and what opens it.
+struct Job {
+    path: PathBuf,
+    key: String,
+}
+
+impl Job {
+    /// Of an id: `jTIME.PID.KEY`. The key is with whoever waits for the job, and not on the disk.
+    fn of(id: &str) -> Self {
+        let (name, key) = match id.rsplit_once('.') {
+            Some((name, key)) if name.contains('.') => (name, key),
+            _ => (id, ""),
+        };
+        Self { path: directory().join(name), key: key.to_owned() }
+    }
+
+    /// Adds the key's stream: SHA-256 of the key and a counter, block after block. Twice is nothing.
+    fn cipher(&self, bytes: &mut [u8]) {
+        for (count, block) in (0u64..).zip(bytes.chunks_mut(32)) {
+            let stream = Sha256::new().chain_update(&self.key).chain_update(count.to_le_bytes()).finalize();
+            block.iter_mut().zip(stream).for_each(|(byte, other)| *byte ^= other);
+        }
+    }
+}
+
+/// What a result begins with that has secrets in it.
+const SEALED: &[u8] = b"sealed\n";
+
+fn launch(running: &Running, invocation: &Invocation, seconds: f64) -> std::io::Result<(String, Job)> {
     let dir = directory();
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let id = format!("j{}.{}", now.as_nanos(), std::process::id());
-    let path = dir.join(&id);
+    let mut key = [0; 16];
+    rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
+    let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = format!("j{}.{}.{key}", now.as_nanos(), std::process::id());
+    let job = Job::of(&id);
     let first = debark_value::to_json_string(&Value::from(
         map! { "started" => true, "finished" => false, "ansible_job_id" => id.as_str() },
     ));
-    write(&path, &first)?;
+    write(&job.path, first.as_bytes())?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg("--async").arg(&path).arg(format!("{}", seconds.ceil() as u64));
+    command.arg("--async").arg(&job.path).arg(format!("{}", seconds.ceil() as u64));
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -79,39 +111,47 @@ fn launch(invocation: &Invocation, seconds: f64) -> std::io::Result<(String, Pat
         .current_dir("/");
     let mut child = command.spawn()?;
     if let Some(mut input) = child.stdin.take() {
-        let bytes = debark_wire::encode(invocation).map_err(std::io::Error::other)?;
+        let secrets = running.on.hidden().needles().to_vec();
+        let invocation = Invocation { secrets, ..invocation.clone() };
+        let bytes = debark_wire::encode(&invocation).map_err(std::io::Error::other)?;
+        input.write_all(key.as_bytes())?;
         input.write_all(&bytes)?;
     }
     // Nobody waits for it: it belongs to init when this agent ends.
-    Ok((id, path))
+    Ok((id, job))
 }
 
 /// Replaces the file at once, so that a reader never sees half a result.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
+fn write(path: &Path, text: &[u8]) -> std::io::Result<()> {
     let new = path.with_extension("new");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(text)?;
     fs::rename(&new, path)
 }
 
-fn read(path: &Path) -> Result<Map, String> {
-    let text = fs::read_to_string(path).map_err(|_| format!("could not find job {}", path.display()))?;
-    let json =
-        serde_json::from_str(&text).map_err(|e| format!("{} is not a job's result: {e}", path.display()))?;
+fn read(job: &Job) -> Result<Map, String> {
+    let path = &job.path;
+    let mut text = fs::read(path).map_err(|_| format!("could not find job {}", path.display()))?;
+    if text.starts_with(SEALED) {
+        text.drain(..SEALED.len());
+        job.cipher(&mut text);
+    }
+    let json = serde_json::from_slice(&text)
+        .map_err(|e| format!("{} is not a job's result: {e}", path.display()))?;
     debark_value::from_json(json)
         .as_map()
         .cloned()
         .ok_or_else(|| format!("{} is not a job's result", path.display()))
 }
 
-fn follow(path: &Path, poll: f64, seconds: f64) -> Done {
+fn follow(job: &Job, poll: f64, seconds: f64) -> Done {
     let deadline = std::time::Instant::now() + Duration::from_secs_f64(seconds + 5.0);
     // The first looks come quickly: most jobs are short, and `poll` is a bound, not a wish.
     let mut pause = 0.05;
     loop {
-        match read(path) {
+        match read(job) {
             Ok(result) if result.get("finished").is_some_and(Value::truthy) => {
-                let _ = fs::remove_file(path);
+                let _ = fs::remove_file(&job.path);
                 return outcome(result);
             }
             Ok(_) if std::time::Instant::now() < deadline => {
@@ -136,15 +176,16 @@ pub fn status(call: &Call) -> Result<Done, String> {
     if id.is_empty() || id.contains('/') || id.contains("..") {
         return Err(format!("`{id}` is no job id"));
     }
-    let path = directory().join(&id);
+    let job = Job::of(&id);
+    let path = &job.path;
     if call.text("mode").as_deref() == Some("cleanup") {
-        let _ = fs::remove_file(&path);
+        let _ = fs::remove_file(path);
         return Ok(ok(
             map! { "changed" => false, "ansible_job_id" => id.as_str(), "erased" => path.to_string_lossy().into_owned() },
             false,
         ));
     }
-    let mut result = read(&path)?;
+    let mut result = read(&job)?;
     result.insert("ansible_job_id".into(), id.as_str().into());
     result.entry("started".into()).or_insert(Value::Bool(true));
     result.insert("results_file".into(), path.to_string_lossy().into_owned().into());
@@ -159,7 +200,10 @@ pub fn async_job() {
     if std::io::stdin().read_to_end(&mut bytes).is_err() {
         return;
     }
-    let Ok(mut invocation) = debark_wire::decode::<Invocation>(&bytes) else { return };
+    let Some((key, bytes)) = bytes.split_at_checked(32) else { return };
+    let job = Job { path, key: String::from_utf8_lossy(key).into_owned() };
+    let path = &job.path;
+    let Ok(mut invocation) = debark_wire::decode::<Invocation>(bytes) else { return };
     invocation.timeout = seconds.parse().ok();
     // Whoever waits for the session must not wait for the job.
     let _ = rustix::process::setsid();
@@ -179,7 +223,13 @@ pub fn async_job() {
         result.insert("ansible_job_id".into(), id.to_string_lossy().into_owned().into());
     }
     // There is nobody left to tell if it cannot be written; `async_status` will say that it never finished.
-    let _ = write(&path, &debark_value::to_json_string(&Value::from(result)));
+    let mut text = debark_value::to_json_string(&Value::from(result)).into_bytes();
+    let shown = String::from_utf8_lossy(&text);
+    if invocation.secrets.iter().any(|secret| shown.contains(secret.as_str())) {
+        job.cipher(&mut text);
+        text.splice(..0, SEALED.iter().copied());
+    }
+    let _ = write(path, &text);
 }
 
 /// A way to a controller that is gone: every request is refused at once.

@@ -98,6 +98,11 @@ impl World for Site {
     fn secrets(&self) -> Arc<Secrets> {
         self.known_secrets()
     }
+
+    fn taint(&self, texts: Vec<String>) {
+        let texts = texts.into_iter().map(Value::from).collect::<Vec<_>>();
+        lock(&self.secrets).add_value(&Value::from(texts));
+    }
 }
 
 impl Site {

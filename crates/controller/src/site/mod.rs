@@ -3,6 +3,7 @@
 mod answers;
 mod bounds;
 mod fetches;
+mod need;
 mod play;
 mod services;
 mod step;
@@ -23,6 +24,7 @@ use debark_playbook::{CompiledPlay, Compiler, SourceMap};
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
 use debark_wire::{Keywords, RunOptions};
+use zeroize::Zeroizing;
 
 pub use terminal::{ask, cancel_questions, is_terminal, on_question};
 
@@ -52,7 +54,7 @@ pub struct SiteOptions {
     /// `--become-method`.
     pub become_method: Option<String>,
     /// The password of `-K`.
-    pub become_password: Option<String>,
+    pub become_password: Option<Zeroizing<String>>,
     /// `-u`.
     pub user: Option<String>,
     /// `--private-key`.
@@ -92,10 +94,32 @@ pub struct Site {
     steps: Mutex<step::Steps>,
     /// Secrets that stand in what all hosts of a play are sent, by play; and of how many it was looked for.
     shared_secrets: Mutex<HashMap<u32, (usize, Vec<String>)>>,
+    /// All texts of a play, by play; nothing where more may come.
+    texts: Mutex<HashMap<u32, Option<Arc<str>>>>,
     /// The play that runs, or ran last.
     current: AtomicU32,
     /// What hosts may ask.
     bounds: Mutex<bounds::Bounds>,
+}
+
+/// What stands between the expressions of templates: it stays as it is when they are rendered.
+fn literals(value: &Value, found: &mut Vec<Value>) {
+    match value {
+        Value::List(items) => items.iter().for_each(|item| literals(item, found)),
+        Value::Map(map) => map.values().for_each(|item| literals(item, found)),
+        Value::Str(text) if debark_expr::is_template(text) => {
+            let mut rest = &**text;
+            while !rest.is_empty() {
+                let next = ["{{", "{%", "{#"].iter().filter_map(|open| rest.find(open)).min();
+                let (literal, inner) = rest.split_at(next.unwrap_or(rest.len()));
+                let lines = literal.lines().map(str::trim).filter(|line| line.len() >= debark_wire::HIDDEN);
+                found.extend(lines.map(Value::from));
+                let close = ["}}", "%}", "#}"].iter().filter_map(|close| inner.find(close)).min();
+                rest = close.and_then(|at| inner.get(at + 2..)).unwrap_or_default();
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A lookup's result as expressions take it: one result by itself, several as a list.
@@ -147,6 +171,7 @@ impl Site {
             fetched: Mutex::default(),
             steps: Mutex::default(),
             shared_secrets: Mutex::default(),
+            texts: Mutex::default(),
             current: AtomicU32::new(0),
             bounds: Mutex::default(),
             compiler,
@@ -169,6 +194,7 @@ impl Site {
         }
         let counts = (opened.len(), own.needles().len());
         let mut secrets = own;
+        let mut all = Vec::new();
         for text in opened {
             let sources = SourceMap::default();
             let file = sources.add(Path::new("vault"), &text, true);
@@ -176,11 +202,15 @@ impl Site {
                 debark_playbook::yaml::parse(&sources, file, &NoVault).and_then(|parsed| parsed.single());
             match parsed {
                 Ok((Some(node), _)) if node.as_map().is_some() => {
-                    secrets.add_value(&Value::from(node.to_map()))
+                    all.push(Value::from(node.to_map()));
                 }
-                _ => secrets.add(&text),
+                _ => all.push(Value::from(text)),
             }
         }
+        let mut literals = Vec::new();
+        all.iter().for_each(|value| self::literals(value, &mut literals));
+        all.extend(literals);
+        secrets.add_value(&Value::from(all));
         *known = (counts, Arc::new(secrets));
         known.1.clone()
     }

@@ -265,9 +265,10 @@ impl Site {
                 .options
                 .become_password
                 .iter()
-                .map(|p| ("*".to_owned(), p.clone()))
+                .map(|p| ("*".to_owned(), p.as_str().to_owned()))
                 .collect(),
         };
+        self.needed(spec, compiled, &mut part);
         part.secrets = self.own_secrets(spec, &part)?;
         Ok(part)
     }
@@ -279,22 +280,18 @@ impl Site {
         if secrets.is_empty() {
             return Ok(Vec::new());
         }
-        let within = |bytes: &[u8], needles: &[String]| -> Vec<String> {
-            let text = String::from_utf8_lossy(bytes);
-            needles.iter().filter(|needle| text.contains(needle.as_str())).cloned().collect()
-        };
         let count = secrets.needles().len();
         let mut shared = lock(&self.shared_secrets);
         let shared = match shared.get(&spec.index) {
             Some((known, found)) if *known == count => found.clone(),
             _ => {
-                let found = within(&spec.shared, secrets.needles());
+                let found = secrets.within(&spec.shared);
                 shared.insert(spec.index, (count, found.clone()));
                 found
             }
         };
         let bytes = debark_wire::encode(part).map_err(|error| error.to_string())?;
-        let mut own = within(&bytes, secrets.needles());
+        let mut own = secrets.within(&bytes);
         own.extend(shared);
         own.sort_unstable();
         own.dedup();

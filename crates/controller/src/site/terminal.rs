@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
 
 type Hook = Box<dyn Fn(bool) + Send>;
 
@@ -21,6 +22,8 @@ static ASKING: Mutex<()> = Mutex::new(());
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// Longer answers are cut: nobody types them.
 const LONGEST: usize = 64 << 10;
+/// Bytes that are read at once.
+const PART: usize = 4096;
 
 /// Whether somebody can be asked.
 pub fn is_terminal() -> bool {
@@ -91,7 +94,8 @@ fn typed(tty: &mut File, question: &str, echo: bool, until: Option<Instant>) -> 
 
 /// A line without its end; nothing if the time is over.
 fn line(tty: &File, until: Option<Instant>) -> io::Result<Option<String>> {
-    let mut line = Vec::new();
+    // Of its full size at once: what grows leaves copies of a password behind.
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST + PART));
     loop {
         if CANCELLED.load(Ordering::SeqCst) {
             return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
@@ -105,8 +109,8 @@ fn line(tty: &File, until: Option<Instant>) -> io::Result<Option<String>> {
             Ok(_) => {}
             Err(error) => return Err(error.into()),
         }
-        let mut part = [0; 4096];
-        let count = rustix::io::read(tty, &mut part)?;
+        let mut part = Zeroizing::new([0; PART]);
+        let count = rustix::io::read(tty, part.as_mut_slice())?;
         line.extend(part.iter().take(count));
         if count == 0 || line.ends_with(b"\n") || line.len() > LONGEST {
             let text = String::from_utf8_lossy(&line);

@@ -135,7 +135,10 @@ impl Loader<'_> {
             }
         }
         let sources: &SourceMap = &self.options.sources;
-        let mut file = sources.load(path)?;
+        let mut file = match sources.load(path) {
+            Ok(file) => file,
+            Err(error) => crate::yaml::load_binary(sources, path, &*self.options.vault)?.ok_or(error)?,
+        };
         let mut text = sources.get(file).map(|source| source.text.clone()).unwrap_or_default();
         let mut secret = sources.get(file).is_some_and(|source| source.secret);
         if crate::yaml::is_vault(text.as_bytes()) {

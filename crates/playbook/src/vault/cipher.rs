@@ -57,6 +57,7 @@ pub fn open(password: &[u8], salt: &[u8], mac: &[u8], ciphertext: &[u8]) -> Opti
 pub fn seal(password: &[u8], salt: &[u8], plaintext: &[u8]) -> Option<([u8; 32], Vec<u8>)> {
     let keys = Keys::derive(password, salt);
     let padding = BLOCK - plaintext.len() % BLOCK;
+    // Of the right size at once, so that no copy of the plaintext is left behind; it is encrypted in place.
     let mut data = Vec::with_capacity(plaintext.len() + padding);
     data.extend_from_slice(plaintext);
     data.resize(plaintext.len() + padding, padding as u8);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{Password, Vault, envelope};
+use super::{Identities, Password, Vault, is_vault};
 use crate::Diagnostic;
 use crate::command::{Limits, run};
 
@@ -35,7 +35,15 @@ impl Vault {
     /// # Errors
     /// A file is missing or empty, a script fails, or nothing was typed.
     pub fn open(sources: &Sources, prompt: Prompt<'_>) -> Result<Self, Diagnostic> {
-        let mut vault = Self { match_id: sources.match_id, ..Self::default() };
+        Self::open_with(sources, prompt, Identities::default())
+    }
+
+    /// As [`Vault::open`], with what opens texts that age sealed; password files may be such texts.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub fn open_with(sources: &Sources, prompt: Prompt<'_>, age: Identities) -> Result<Self, Diagnostic> {
+        let mut vault = Self { match_id: sources.match_id, age, ..Self::default() };
         let files = sources.files.iter().map(|path| ("default", path.to_string_lossy().into_owned()));
         let ids = sources.ids.iter().map(|id| match id.split_once('@') {
             Some((label, source)) => (label, source.to_owned()),
@@ -72,16 +80,15 @@ impl Vault {
         } else {
             Zeroizing::new(crate::source::read_bytes(path, 1 << 20)?)
         };
-        let text = bytes.trim_ascii();
-        let password = if envelope::is_vault(text) {
-            self.decrypt(text, &name.to_string())?.trim_ascii_end().to_vec()
+        let password = if is_vault(&bytes) {
+            Zeroizing::new(self.open_quietly(&bytes, &name.to_string())?.trim_ascii_end().to_vec())
         } else {
-            text.to_vec()
+            Zeroizing::new(bytes.trim_ascii().to_vec())
         };
         if password.is_empty() {
             return Err(Diagnostic::error(format!("the vault password file {name} gives an empty password")));
         }
-        Ok(Zeroizing::new(password))
+        Ok(password)
     }
 }
 

@@ -285,13 +285,13 @@ impl Builder<'_> {
     fn tag(&self, tag: Option<&granit_parser::Tag>, span: Span) -> Result<Option<Tag>, Diagnostic> {
         let Some(tag) = tag else { return Ok(None) };
         match (tag.handle(), tag.suffix()) {
-            ("!", "vault" | "vault-encrypted") => Ok(Some(Tag::Vault)),
+            ("!", "vault" | "vault-encrypted" | "age") => Ok(Some(Tag::Vault)),
             ("!", "unsafe") => Ok(Some(Tag::Unsafe)),
             // `!!binary`, `!!set`, `!!omap`, `! text`: nothing that a playbook would notice.
             ("tag:yaml.org,2002:", _) | ("" | "!", "" | "!") => Ok(None),
             (handle, suffix) => Err(Diagnostic::error(format!("there is no tag `{handle}{suffix}`"))
                 .at(span)
-                .hint("known tags are `!vault` and `!unsafe`; quote a value that begins with `!`")),
+                .hint("known tags are `!vault`, `!age` and `!unsafe`; quote a value that begins with `!`")),
         }
     }
 }

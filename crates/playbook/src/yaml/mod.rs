@@ -31,6 +31,14 @@ pub trait Decrypt: Send + Sync {
     /// There is no password, none fits, or the text is damaged.
     fn decrypt(&self, vault: &[u8]) -> Result<Vec<u8>, DecryptError>;
 
+    /// As [`Decrypt::decrypt`], of a text that has a name: whoever is asked for a passphrase is told it.
+    ///
+    /// # Errors
+    /// As [`Decrypt::decrypt`].
+    fn decrypt_named(&self, vault: &[u8], _: &str) -> Result<Vec<u8>, DecryptError> {
+        self.decrypt(vault)
+    }
+
     /// Why a single value is better left encrypted until it is used: there is no password that could be for it.
     fn closed(&self, _: &[u8]) -> Option<String> {
         None
@@ -52,15 +60,37 @@ pub struct NoVault;
 impl Decrypt for NoVault {
     fn decrypt(&self, _: &[u8]) -> Result<Vec<u8>, DecryptError> {
         Err(DecryptError {
-            message: "this is encrypted with ansible-vault, and no vault password was given".into(),
-            hint: Some("give it with `--vault-password-file` or `--ask-vault-pass`".into()),
+            message: "this is encrypted, and nothing that opens it was given".into(),
+            hint: Some("give `--vault-password-file`, `--ask-vault-pass` or `--age-identity`".into()),
         })
     }
 }
 
-/// Whether text or a file's content is an ansible-vault envelope.
+/// Whether text or a file's content is encrypted, by ansible-vault or by age.
 pub fn is_vault(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"$ANSIBLE_VAULT;")
+    bytes.starts_with(b"$ANSIBLE_VAULT;") || debark_age::is_sealed(bytes)
+}
+
+/// A file that is encrypted as a whole and is no text at that: nothing if it is another.
+///
+/// # Errors
+/// It cannot be opened, or holds no text.
+pub(crate) fn load_binary(
+    sources: &SourceMap,
+    path: &Path,
+    vault: &dyn Decrypt,
+) -> Result<Option<u32>, Diagnostic> {
+    let bytes = crate::source::read_bytes(path, crate::source::MAX_BYTES)?;
+    if !debark_age::is_sealed(&bytes) || debark_age::is_armored(&bytes) {
+        return Ok(None);
+    }
+    let name = path.display().to_string();
+    let plain = vault
+        .decrypt_named(&bytes, &name)
+        .map_err(|error| Diagnostic::error(error.message).maybe_hint(error.hint))?;
+    let text = String::from_utf8(plain)
+        .map_err(|_| Diagnostic::error(format!("{name} holds something other than UTF-8 text")))?;
+    Ok(Some(sources.add(path, &text, true)))
 }
 
 /// A YAML node.
@@ -234,14 +264,17 @@ impl Parsed {
 /// # Errors
 /// It cannot be read or decrypted, is no YAML, or is beyond the limits.
 pub fn load(sources: &SourceMap, path: &Path, vault: &dyn Decrypt) -> Result<(u32, Parsed), Diagnostic> {
-    let mut file = sources.load(path)?;
+    let mut file = match sources.load(path) {
+        Ok(file) => file,
+        Err(error) => load_binary(sources, path, vault)?.ok_or(error)?,
+    };
     let Some(source) = sources.get(file) else {
         return Err(Diagnostic::error(format!("{} is not loaded", path.display())));
     };
     if is_vault(source.text.as_bytes()) {
         let refuse = |message: String| Diagnostic::error(message).at(Span::start_of(file));
         let plain = vault
-            .decrypt(source.text.as_bytes())
+            .decrypt_named(source.text.as_bytes(), &source.name)
             .map_err(|error| refuse(error.message).maybe_hint(error.hint))?;
         let text = String::from_utf8(plain)
             .map_err(|_| refuse(format!("{} holds something other than UTF-8 text", source.name)))?;

@@ -6,6 +6,8 @@
 
 #[path = "secrets/forms.rs"]
 mod forms;
+#[path = "secrets/release.rs"]
+mod release;
 #[path = "secrets/watch.rs"]
 mod watch;
 

@@ -171,7 +171,7 @@ impl<'a> Engine<'a> {
     pub fn run(mut self) -> Outcome {
         for index in 0..self.world.plays() {
             if let Err(message) = self.play(index) {
-                self.outcome.error = Some(message);
+                self.outcome.error = Some(self.world.secrets().scrub(&message));
                 break;
             }
             if self.stopping {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// Secrets by name. They differ in every encoding, and no word of them stands anywhere else.
 const TEXTS: &[(&str, &str)] = &[
@@ -24,16 +25,16 @@ const TEXTS: &[(&str, &str)] = &[
 ];
 
 /// All canaries.
-pub struct Canaries(Vec<(&'static str, Vec<String>)>);
+pub struct Canaries {
+    forms: Vec<(&'static str, Vec<String>)>,
+    since: SystemTime,
+}
 
 impl Canaries {
     pub fn new() -> Self {
-        Self(
-            TEXTS
-                .iter()
-                .map(|(name, text)| (*name, text.lines().flat_map(|line| forms(line.trim())).collect()))
-                .collect(),
-        )
+        let lines = |text: &str| text.lines().flat_map(|line| forms(line.trim())).collect();
+        let forms = TEXTS.iter().map(|(name, text)| (*name, lines(text))).collect();
+        Self { forms, since: SystemTime::now() }
     }
 
     pub fn text(&self, name: &str) -> &'static str {
@@ -42,7 +43,7 @@ impl Canaries {
 
     /// Which canary a text has, and in which form.
     pub fn find(&self, text: &str) -> Option<String> {
-        let mut all = self.0.iter().flat_map(|(name, forms)| forms.iter().map(move |form| (name, form)));
+        let mut all = self.forms.iter().flat_map(|(name, forms)| forms.iter().map(move |form| (name, form)));
         all.find(|(_, form)| text.contains(form.as_str())).map(|(name, form)| format!("{name} as {form}"))
     }
 
@@ -56,7 +57,7 @@ impl Canaries {
         if found.is_empty() { vec![self.find(text).unwrap()] } else { found }
     }
 
-    /// Looks through all files below a directory.
+    /// Looks through the files below a directory that were written since.
     pub fn below(&self, directory: &Path, leave_out: &dyn Fn(&Path) -> bool, found: &mut Vec<String>) {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
@@ -69,6 +70,7 @@ impl Canaries {
             if kind.is_dir() {
                 self.below(&path, leave_out, found);
             } else if kind.is_file()
+                && entry.metadata().is_ok_and(|meta| meta.modified().is_ok_and(|time| time >= self.since))
                 && let Ok(bytes) = fs::read(&path)
                 && let Some(which) = self.find(&String::from_utf8_lossy(&bytes))
             {

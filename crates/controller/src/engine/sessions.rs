@@ -88,6 +88,12 @@ impl Engine<'_> {
             self.answer(&asker, request, Ok(Answer::Outcome(Box::new(outcome))));
         }
         if playing {
+            let secrets = self.world.secrets();
+            let problem = Problem {
+                kind: problem.kind,
+                message: secrets.scrub(&problem.message),
+                hint: problem.hint.as_ref().map(|hint| secrets.scrub(hint)),
+            };
             self.monitor.note(&Note::Unreachable {
                 host: name,
                 problem: &problem,

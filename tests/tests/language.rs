@@ -28,10 +28,17 @@ const MEANT: &[(&str, &str, &str)] = &[
         "<< error 1 - 'nothing_here' is undefined >>",
         "ansible-core 2.18's words, which playbooks know",
     ),
-    ("check", r#"{"msg":true}"#, "what check mode does not run is unknown, and so is whether it was skipped"),
-    ("check", "decided at run time", "as above"),
-    ("check", r#""task":"stat""#, "what an earlier task would make is not there yet, and that is no answer"),
-    ("check", r#"{"msg":false}"#, "as above"),
+    (
+        "check",
+        r#""task":"whether the command was skipped""#,
+        "what check mode does not run is unknown, and so is whether it was skipped",
+    ),
+    (
+        "check",
+        r#""task":"the file of the copy""#,
+        "what an earlier task would make is not there yet, and that is no answer",
+    ),
+    ("check", r#""task":"whether the file is there""#, "as above"),
     ("hostvars", "VARIABLE IS NOT DEFINED!", "ansible-core 2.18's words, which playbooks know"),
 ];
 

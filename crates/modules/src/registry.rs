@@ -112,4 +112,52 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
     }
+
+    /// Where the documentation has each module that is promised: collection, then names in it.
+    const DOCUMENTED: &[(&str, &str)] = &[
+        (
+            "ansible.builtin",
+            "apt package apt_repository deb822_repository apt_key dpkg_selections debconf copy template file lineinfile \
+             blockinfile replace assemble stat find slurp fetch tempfile unarchive get_url uri git user group known_hosts \
+             getent systemd systemd_service service service_facts package_facts cron command shell script raw hostname \
+             iptables wait_for reboot ping setup",
+        ),
+        ("ansible.posix", "authorized_key sysctl mount"),
+        ("community.general", "timezone locale_gen modprobe ini_file ufw"),
+    ];
+    /// The same of what interpreter and controller do themselves.
+    const ACTIONS: &str = "debug assert fail set_fact include_vars set_stats add_host group_by pause wait_for_connection meta \
+                           include_tasks import_tasks import_playbook include_role import_role validate_argument_spec \
+                           async_status";
+
+    #[test]
+    fn every_module_is_found_under_its_documented_names() {
+        let mut found = Vec::new();
+        for (collection, names) in DOCUMENTED {
+            for name in names.split_whitespace() {
+                let full = format!("{collection}.{name}");
+                let module = find(&full).unwrap_or_else(|| panic!("there is no {full}"));
+                let own = find(name).unwrap_or_else(|| panic!("there is no {name}"));
+                assert_eq!(own.spec.name, module.spec.name, "{name}");
+                // The name in the reference is one of the documented ones.
+                assert!(
+                    module.spec.name == full || module.aliases.contains(&name),
+                    "{full} is called {}",
+                    module.spec.name
+                );
+                found.push(module.spec.name);
+            }
+        }
+        for module in super::names() {
+            assert!(found.contains(&module.spec.name), "{} is in no table", module.spec.name);
+        }
+        for name in ACTIONS.split_whitespace() {
+            for name in [format!("ansible.builtin.{name}"), name.to_owned()] {
+                let spec =
+                    crate::builtin::builtin_spec(&name).unwrap_or_else(|| panic!("there is no {name}"));
+                assert!(spec.name.starts_with("ansible.builtin."), "{name} is called {}", spec.name);
+            }
+        }
+        assert_eq!(crate::builtin::builtin_specs().count(), ACTIONS.split_whitespace().count());
+    }
 }

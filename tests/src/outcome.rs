@@ -47,6 +47,8 @@ pub struct Outcome {
     pub status: String,
     /// What a register would hold.
     pub result: Value,
+    /// What changes, with `--diff`: a list.
+    pub diff: Value,
 }
 
 impl Run {
@@ -74,8 +76,8 @@ impl Run {
             *nth += 1;
             let action = of("action");
             let action = action.rsplit('.').next().unwrap_or_default().to_owned();
-            let outcome =
-                Outcome { task: of("task"), action, status: of("status"), result: event["result"].clone() };
+            let (result, diff) = (event["result"].clone(), event["diff"].clone());
+            let outcome = Outcome { task: of("task"), action, status: of("status"), result, diff };
             found.insert(which, outcome);
         }
         found

@@ -340,6 +340,34 @@ fn disks_that_are_full_or_read_only(site: &Site<'_>) {
     site.good().sh("rm /opt/conf").unwrap();
 }
 
+/// Nothing but `/run` and `/dev` can be written to: there is no place for the agent, its state, or what tasks write.
+fn a_root_that_is_read_only(site: &Site<'_>) {
+    let (host, dirs) = (site.bad(), "/etc /var /root /tmp /home /usr /opt /srv");
+    host.sh(&format!(
+        "rm -rf /var/cache/debark; echo old > /etc/conf; \
+         for dir in {dirs}; do mount --bind $dir $dir && mount -o remount,bind,ro $dir; done; ! touch /var/lib/x /etc/x"
+    ))
+    .unwrap();
+    let play = "- hosts: all\n  gather_facts: false\n  tasks:\n    \
+        - {name: tells, command: id -un, notify: again}\n    \
+        - {name: writes, copy: {content: new, dest: /etc/conf}}\n    - {name: last, command: id -un}\n  \
+        handlers:\n    - {name: again, command: id -un}\n";
+    let run = catch_unwind(AssertUnwindSafe(|| site.run(play, &[])));
+    // Lazily: processes of the host may have been started in them.
+    host.sh(&format!("for dir in {dirs}; do umount -l $dir; done")).unwrap();
+    let run = run.unwrap();
+    says(&failure(&run, "h1", "writes"), &["/etc/conf", "read-only"]);
+    assert_eq!(task(&run, "h1", "tells")["result"]["stdout"], "root");
+    says(&warnings(&run, "h1"), &["cannot keep note of the handlers", "/var/lib/debark"]);
+    assert_eq!(host.sh("cat /etc/conf; rm /etc/conf; ls -A /etc | grep debark || :").unwrap(), "old\n");
+    others_go_on(&run, "last");
+    site.good().sh("rm /etc/conf").unwrap();
+    succeeds(&site.run(play, &[]));
+    for host in [site.bad(), site.good()] {
+        host.sh("rm /etc/conf").unwrap();
+    }
+}
+
 /// What apt says when a disk fills up under dpkg, and what the next run makes of it.
 fn a_disk_that_fills_up_under_dpkg(site: &Site<'_>) {
     let host = site.bad();
@@ -618,6 +646,7 @@ fn bad_days() {
         ("an agent that is killed while apt works", an_agent_that_is_killed_while_apt_works),
         ("an interrupted dpkg is repaired", an_interrupted_dpkg_is_repaired),
         ("disks that are full or read-only", disks_that_are_full_or_read_only),
+        ("a root that is read-only", a_root_that_is_read_only),
         ("a disk that fills up under dpkg", a_disk_that_fills_up_under_dpkg),
         ("no room for notes", no_room_for_notes),
         ("a host that others wait for", a_host_that_others_wait_for),

@@ -45,11 +45,18 @@ fn line(note: &Note<'_>) -> Option<Value> {
             "hosts": recap.hosts,
             "pending_handlers": recap.pending,
             "left_running": recap.left_running,
+            "stats": recap.stats.get(&None).map_or_else(|| json!({}), totals),
+            "host_stats": recap.stats.iter().filter_map(|(host, data)| Some((host.clone()?, totals(data))))
+                .collect::<serde_json::Map<_, _>>(),
             "slowest": recap.slowest.iter().map(|slow| json!({
                 "host": slow.host, "task": slow.name, "place": slow.place, "seconds": slow.took.as_secs_f64(),
             })).collect::<Vec<_>>(),
         }),
     })
+}
+
+fn totals(data: &debark_value::Map) -> Value {
+    to_json(&data.clone().into())
 }
 
 fn of_host(host: &str, event: &Event) -> Option<Value> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use debark_modules::facts::{FACT_PATH, Family, families_for, families_of, gather};
+use debark_modules::facts::{FACT_PATH, Family, families_for, families_of, gather, patience};
 
 use debark_wire::Gather;
 
@@ -21,7 +21,7 @@ impl Running<'_> {
             Err(why) => return self.no_facts(&why),
         };
         let path = wanted.fact_path.map_or_else(|| PathBuf::from(FACT_PATH), PathBuf::from);
-        match gather(&families, &[], &path, &self.on.host) {
+        match gather(&families, &[], &path, patience(wanted.timeout), &self.on.host) {
             Ok(facts) => {
                 self.on.state.borrow_mut().gathered(facts);
                 self.share(|| (*self.on.state.borrow().fact_vars).clone());

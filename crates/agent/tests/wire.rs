@@ -6,8 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use debark_value::{Map, Value, map};
 use debark_wire::{
-    Block, Condition, Event, FromAgent, HostPlay, Keywords, Loop, MAGIC, Node, Play, PlayEnd, RunOptions,
-    Status, Task, TaskResult, ToAgent,
+    Block, Condition, Event, FromAgent, Gather, HostPlay, Keywords, Loop, MAGIC, Node, Play, PlayEnd,
+    RunOptions, Status, Task, TaskResult, ToAgent,
 };
 
 struct Agent {
@@ -437,4 +437,27 @@ fn a_failure_after_a_predicted_change_is_decided_at_run_time() {
     assert_eq!(ran.statuses(), [Status::Failed], "{}", ran.text());
     let ran = agent.run(&play(tasks(true)), checking());
     assert_eq!(ran.statuses(), [Status::Changed, Status::Unknown], "{}", ran.text());
+}
+
+#[test]
+fn facts_that_nobody_mentions_are_not_gathered() {
+    let facts = |name: &str, gather: Gather| {
+        let mut agent = Agent::start(name);
+        let tasks =
+            vec![node(task(1, "debug", map! { "msg" => "{{ ansible_facts.keys() | sort | join(' ') }}" }))];
+        let ran = agent.run(&Play { gather, ..play(tasks) }, host());
+        assert_eq!(ran.end, PlayEnd::Done, "{}", ran.text());
+        ran.tasks()[0].message.clone().unwrap()
+    };
+    let lazy =
+        Gather { enabled: true, mentions: Some(vec!["ansible_memtotal_mb".into()]), ..Gather::default() };
+    assert_eq!(facts("lazy", lazy.clone()), "memfree_mb memory_mb memtotal_mb swapfree_mb swaptotal_mb");
+    let none = Gather { mentions: Some(Vec::new()), ..lazy.clone() };
+    assert_eq!(facts("none", none), "");
+    // What a subset asks for is there although nothing mentions it.
+    let all = facts("all", Gather { subset: vec!["!all".into(), "!min".into(), "virtual".into()], ..lazy });
+    assert_eq!(
+        all,
+        "virtualization_role virtualization_tech_guest virtualization_tech_host virtualization_type"
+    );
 }

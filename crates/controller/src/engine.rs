@@ -79,7 +79,7 @@ impl Interrupt {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
     /// Per host, and the rest.
     pub recap: Recap,
@@ -419,6 +419,9 @@ impl<'a> Engine<'a> {
                 if host.told <= MOST_TOLD {
                     host.known.extend(vars.clone());
                 }
+            }
+            Event::Stats { data, per_host, aggregate } => {
+                self.outcome.recap.stats(per_host.then_some(name), data, *aggregate);
             }
             Event::Forgiven => self.forgive(),
             Event::Guarded { id, seconds } => {

@@ -52,6 +52,7 @@ pub fn plan(
 ) -> Result<Plan, Failure> {
     let attrs = replace.attrs(host)?;
     let mut result = result;
+    let told = result.contains_key("backup");
     let nlink = if same { replace.base.nlink } else { 1 };
     Stat { size, nlink, kind: FileKind::File, ..attrs.after(&replace.base) }.report(&mut result);
     diff.extend(attrs.diffs());
@@ -67,6 +68,10 @@ pub fn plan(
             let saved = replace.commit(host, &mut |out| source.pour(host, &dest, out))?;
             if let Some(saved) = saved {
                 more.insert("backup_file".into(), path_value(&saved));
+                // lineinfile has a name of its own for it.
+                if told {
+                    more.insert("backup".into(), path_value(&saved));
+                }
             }
         }
         more.extend(crate::file_args::report(&dest)?);

@@ -69,7 +69,11 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
             let colons = ["passwd", "shadow", "group", "gshadow"].contains(&database.as_str());
             table(&output.out(), params.split.as_deref().or(colons.then_some(":")))
         }
-        2 if !params.fail_key => map! { key => Value::Null },
+        2 if !params.fail_key => {
+            let none = map! { fact => map! { key => Value::Null } };
+            let msg = "One or more supplied key could not be found in the database.";
+            return Ok(Plan::ok(map! { "ansible_facts" => none, "msg" => msg }));
+        }
         2 => return Err(Failure::new(format!("the database {database} has no entry {key}"))),
         3 => return Err(Failure::new(format!("the database {database} cannot be listed"))),
         _ => return Err(Failure::new(format!("getent does not know the database {database}"))),

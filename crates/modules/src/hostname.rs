@@ -46,7 +46,8 @@ fn by_systemd(wanted: Option<Use>) -> bool {
 
 /// The facts that the name changes; the domain is what resolving the present name gives.
 fn names(name: &str, host: &Host) -> Result<Map, Failure> {
-    let known = facts::gather(&[facts::Family::Fqdn], &[], Path::new(facts::FACT_PATH), host)?;
+    let known =
+        facts::gather(&[facts::Family::Fqdn], &[], Path::new(facts::FACT_PATH), facts::TIMEOUT, host)?;
     let fact = |name: &str| known.get(name).cloned().unwrap_or_default();
     Ok(map! {
         "ansible_hostname" => name.split('.').next().unwrap_or_default(), "ansible_nodename" => name,

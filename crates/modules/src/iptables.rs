@@ -284,6 +284,7 @@ pub fn plan(mut params: Params, host: &Host) -> Result<Plan, Failure> {
         "ip_version" => params.ip_version.word(), "table" => params.table.word(),
         "chain" => Value::from(params.chain.clone()), "flush" => params.flush, "rule" => words.join(" "),
         "state" => params.state.word(), "chain_management" => params.chain_management,
+        "wait" => Value::from(params.wait.clone()),
     };
     let wanted = params.state == State::Present;
     let word = |there: bool| if there { "present" } else { "absent" };

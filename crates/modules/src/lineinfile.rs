@@ -92,7 +92,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         return file.plan(
             host,
             encode(&kept.concat()),
-            map! { "path" => path, "found" => found, "msg" => msg },
+            map! { "path" => path, "found" => found, "msg" => msg, "backup" => "" },
         );
     }
     let Some(line) = &params.line else {

@@ -12,8 +12,8 @@ params! {
         gather_subset: Vec<String> = vec!["all".to_owned()],
         /// Shell patterns; only facts whose names match are returned.
         filter: Vec<String>,
-        /// Accepted for playbooks that set it; nothing here can hang that long.
-        gather_timeout: i64 = 10,
+        /// How many seconds a program in `fact_path` may take; 60 if nothing is said. Nothing else here can hang.
+        gather_timeout: Option<i64>,
         /// The directory with the host's own facts.
         fact_path: PathBuf = PathBuf::from(facts::FACT_PATH),
     }
@@ -26,7 +26,8 @@ params! {
 /// An unknown word in `gather_subset`.
 pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
     let families = facts::families_of(&params.gather_subset)?;
-    let gathered = facts::gather(&families, &params.filter, &params.fact_path, host)?;
+    let timeout = facts::patience(params.gather_timeout);
+    let gathered = facts::gather(&families, &params.filter, &params.fact_path, timeout, host)?;
     let mut named: Map =
         gathered.into_iter().map(|(name, value)| (format!("ansible_{name}").into(), value)).collect();
     named.insert("gather_subset".into(), Value::list(params.gather_subset));

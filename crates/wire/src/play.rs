@@ -127,6 +127,8 @@ pub struct Gather {
     pub mentions: Option<Vec<String>>,
     /// `fact_path`.
     pub fact_path: Option<String>,
+    /// `gather_timeout` in seconds.
+    pub timeout: Option<i64>,
 }
 
 /// A role, as the tasks in it see it.

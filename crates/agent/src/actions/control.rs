@@ -1,7 +1,8 @@
 //! `pause`, and what `fetch` needs of the interpreter.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use debark_modules::clock::stamp;
 use debark_value::{Value, map};
 use debark_wire::{Answer, Request};
 
@@ -16,13 +17,14 @@ pub fn pause(call: &Call) -> Result<Done, String> {
         (minutes, seconds) => Some((minutes.unwrap_or(0.0) * 60.0 + seconds.unwrap_or(0.0)).max(0.0) as u64),
     };
     let prompt = call.text("prompt");
+    let echo = call.flag("echo", true)?;
+    let begin = SystemTime::now();
     let started = Instant::now();
     let mut input = String::new();
     if let (Some(seconds), None) = (seconds, &prompt) {
         call.running.on.link.flush();
         wait(call, Duration::from_secs(seconds))?;
     } else {
-        let echo = call.flag("echo", true)?;
         if let Answer::Value(value) =
             call.running.on.link.request(Request::Pause { prompt, seconds, echo })?
         {
@@ -32,12 +34,13 @@ pub fn pause(call: &Call) -> Result<Done, String> {
             }
         }
     }
-    let elapsed = started.elapsed().as_secs();
-    let stdout = format!("Paused for {elapsed} seconds");
-    Ok(ok(
-        map! { "changed" => false, "user_input" => input, "delta" => elapsed, "stdout" => stdout, "rc" => 0 },
-        false,
-    ))
+    let elapsed = started.elapsed();
+    let stdout = format!("Paused for {:.2} seconds", elapsed.as_secs_f64());
+    let result = map! {
+        "changed" => false, "user_input" => input, "delta" => elapsed.as_secs(), "stdout" => stdout, "stderr" => "", "rc" => 0,
+        "echo" => echo, "start" => stamp(begin), "stop" => stamp(SystemTime::now()),
+    };
+    Ok(ok(result, false))
 }
 
 /// Sleeps, but wakes when the run is to stop.
@@ -52,11 +55,19 @@ fn wait(call: &Call, span: Duration) -> Result<(), String> {
     Ok(())
 }
 
-/// `fetch` names its destination after the host, which the module does not know.
+/// `fetch` names its destination after the host, and puts it beside the playbook: the module knows neither.
 pub fn fetch(call: &Call) -> Option<Done> {
     let host = call.running.play.borrow().host.host.clone();
     let mut args = call.args.clone();
     args.insert("_host".into(), Value::from(host));
+    // The register names a path that other tasks can use, wherever they stand.
+    if let Some(Value::Str(dest)) = args.get("dest")
+        && !dest.starts_with(['/', '~'])
+        && let Some((Value::Str(dir), _)) = call.scope.get_raw("playbook_dir")
+    {
+        let dest = format!("{dir}/{dest}");
+        args.insert("dest".into(), dest.into());
+    }
     Some(call.dispatch("fetch", args))
 }
 

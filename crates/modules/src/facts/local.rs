@@ -9,24 +9,25 @@ use crate::exec::Cmd;
 use crate::{Host, Map, Value};
 use debark_value::Order;
 
-pub(super) fn local(map: &mut Map, host: &Host, dir: &Path) {
+pub(super) fn local(map: &mut Map, host: &Host, dir: &Path, timeout: Duration) {
     let mut files: Vec<String> =
         names(dir).into_iter().filter(|n| n.ends_with(".fact") && !n.starts_with('.')).collect();
     files.order();
-    let facts = files.iter().map(|file| (file.replace(".fact", "").into(), fact(&dir.join(file), host)));
+    let facts =
+        files.iter().map(|file| (file.replace(".fact", "").into(), fact(&dir.join(file), host, timeout)));
     map.insert("local".into(), facts.collect::<Map>().into());
 }
 
 /// One file's facts. What is wrong with it becomes the fact's value, as with Ansible, so that one bad file does not
 /// stop a play.
-fn fact(path: &Path, host: &Host) -> Value {
+fn fact(path: &Path, host: &Host, timeout: Duration) -> Value {
     let shown = path.display();
     let mode = match std::fs::metadata(path) {
         Ok(meta) => meta.permissions().mode(),
         Err(error) => return format!("Could not stat fact ({shown}): {error}").into(),
     };
     let output = if mode & 0o100 != 0 {
-        match host.exec(&Cmd::new(path).timeout(Duration::from_secs(60))) {
+        match host.exec(&Cmd::new(path).timeout(timeout)) {
             Err(failure) => return format!("Could not execute fact script ({shown}): {failure}").into(),
             Ok(output) if output.rc != 0 => {
                 let (rc, err) = (output.rc, output.err());
@@ -148,12 +149,17 @@ mod tests {
         std::fs::set_permissions(dir.join("b.fact"), std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::write(dir.join("c.fact"), "#!/bin/sh\nexit 3\n").unwrap();
         std::fs::set_permissions(dir.join("c.fact"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(dir.join("d.fact"), "#!/bin/sh\nexec sleep 600\n").unwrap();
+        std::fs::set_permissions(dir.join("d.fact"), std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut map = Map::new();
         let host = Host::new(std::rc::Rc::new(crate::upstream::NoUpstream));
-        local(&mut map, &host, &dir);
+        let begin = std::time::Instant::now();
+        local(&mut map, &host, &dir, Duration::from_secs(2));
+        assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
         std::fs::remove_dir_all(&dir).unwrap();
         assert_eq!(map["local"].get("a").unwrap().get("x"), Some(&Value::Int(1)));
         assert_eq!(map["local"].get("b").unwrap().get("s").unwrap().get("k"), Some(&"v".into()));
         assert!(map["local"].get("c").unwrap().to_string().contains("rc: 3"));
+        assert!(map["local"].get("d").unwrap().to_string().contains("Could not execute fact script"));
     }
 }

@@ -18,6 +18,7 @@ mod subset;
 mod virt;
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::{Failure, Host, Map};
 
@@ -25,6 +26,15 @@ pub use subset::families_of;
 
 /// Where a host keeps facts of its own (`ansible_local`).
 pub const FACT_PATH: &str = "/etc/ansible/facts.d";
+
+/// How long a program in [`FACT_PATH`] may take if nothing else is said: longer than Ansible's ten seconds for one kind of
+/// facts, which do not hold for these programs there.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// `gather_timeout` in seconds as a time; at least one second, at most a day.
+pub fn patience(seconds: Option<i64>) -> Duration {
+    seconds.map_or(TIMEOUT, |seconds| Duration::from_secs(seconds.clamp(1, 86_400).unsigned_abs()))
+}
 
 /// Facts that are read together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,7 +82,7 @@ enum Reader {
     /// Cannot do without the program.
     Fails(fn(&mut Map, &Host) -> Result<(), Failure>),
     /// Reads the given directory.
-    Local(fn(&mut Map, &Host, &Path)),
+    Local(fn(&mut Map, &Host, &Path, Duration)),
 }
 
 /// One row per family: how it is read and which variables it yields. A name that ends in `*` is a prefix.
@@ -171,18 +181,25 @@ pub fn all() -> impl Iterator<Item = Family> {
 
 /// Gathers facts, named without the `ansible_` prefix.
 ///
-/// `filter` holds shell patterns over names, with or without prefix; empty for all.
+/// `filter` holds shell patterns over names, with or without prefix; empty for all. `timeout` is how long each program in
+/// `fact_path` may take.
 ///
 /// # Errors
 /// A program that a family cannot do without (LVM's) cannot be run. What a host does not have is simply absent.
-pub fn gather(families: &[Family], filter: &[String], fact_path: &Path, host: &Host) -> Result<Map, Failure> {
+pub fn gather(
+    families: &[Family],
+    filter: &[String],
+    fact_path: &Path,
+    timeout: Duration,
+    host: &Host,
+) -> Result<Map, Failure> {
     let mut facts = Map::new();
     for (_, read, _) in FAMILIES.iter().filter(|(family, ..)| families.contains(family)) {
         match read {
             Reader::Reads(read) => read(&mut facts),
             Reader::Asks(read) => read(&mut facts, host),
             Reader::Fails(read) => read(&mut facts, host)?,
-            Reader::Local(read) => read(&mut facts, host, fact_path),
+            Reader::Local(read) => read(&mut facts, host, fact_path, timeout),
         }
     }
     let patterns: Vec<&str> = filter

@@ -43,8 +43,9 @@ const WORDS: &[(&str, &[Family])] = &[
     ("chroot", &[Family::Chroot]),
     ("fips", &[Family::Fips]),
     ("caps", &[Family::Caps]),
-    ("pkg_mgr", &[Family::PkgMgr]),
-    ("service_mgr", &[Family::ServiceMgr]),
+    // With what Ansible's collectors of these require.
+    ("pkg_mgr", &[Family::PkgMgr, Family::Distribution]),
+    ("service_mgr", &[Family::ServiceMgr, Family::Platform, Family::Distribution]),
     ("cmdline", &[Family::Cmdline]),
     ("date_time", &[Family::DateTime]),
     ("env", &[Family::Env]),

@@ -19,7 +19,7 @@ fn variables_lead_to_families() {
 #[test]
 fn every_family_declares_what_it_yields() {
     for family in all().filter(|family| *family != Family::Network) {
-        for name in gather(&[family], &[], Path::new(FACT_PATH), &host()).unwrap().keys() {
+        for name in gather(&[family], &[], Path::new(FACT_PATH), TIMEOUT, &host()).unwrap().keys() {
             assert_eq!(families_for(name), Some(family), "{name}");
         }
     }
@@ -41,8 +41,9 @@ fn subsets_add_and_leave_out() {
 #[test]
 fn filters_by_pattern_with_or_without_prefix() {
     let families = [Family::Memory, Family::Distribution];
-    let gather =
-        |filter: &str| gather(&families, &[filter.to_owned()], Path::new(FACT_PATH), &host()).unwrap();
+    let gather = |filter: &str| {
+        gather(&families, &[filter.to_owned()], Path::new(FACT_PATH), TIMEOUT, &host()).unwrap()
+    };
     assert!(gather("ansible_mem*").keys().all(|name| name.starts_with("mem")));
     assert_eq!(gather("distribution").len(), 1);
 }
@@ -50,9 +51,9 @@ fn filters_by_pattern_with_or_without_prefix() {
 #[test]
 fn gathering_all_costs_milliseconds() {
     let families: Vec<Family> = all().collect();
-    gather(&families, &[], Path::new(FACT_PATH), &host()).unwrap();
+    gather(&families, &[], Path::new(FACT_PATH), TIMEOUT, &host()).unwrap();
     let started = std::time::Instant::now();
-    let facts = gather(&families, &[], Path::new(FACT_PATH), &host()).unwrap();
+    let facts = gather(&families, &[], Path::new(FACT_PATH), TIMEOUT, &host()).unwrap();
     let elapsed = started.elapsed();
     assert!(facts.len() > 80, "{} facts", facts.len());
     // Far beyond what it takes, so that a busy machine does not fail it; a program per fact would.

@@ -90,8 +90,6 @@ pub struct CompiledPlay {
     pub vars_files: Vec<VarsFile>,
     /// `vars_prompt` in order.
     pub vars_prompt: Vec<Prompt>,
-    /// `gather_timeout` in seconds.
-    pub gather_timeout: Option<Value>,
     /// Directory of the playbook file.
     pub playbook_dir: PathBuf,
     /// Names of the roles in `roles`, in order.

@@ -322,7 +322,6 @@ impl Ctx<'_> {
             vars,
             vars_files,
             vars_prompt: self.prompts(node),
-            gather_timeout: value("gather_timeout"),
             playbook_dir: self.playbook_dir.clone(),
             role_names,
             play,
@@ -502,6 +501,7 @@ impl Ctx<'_> {
             subset,
             mentions: self.mentions.names(),
             fact_path: node.get("fact_path").and_then(|path| path.to_value().to_text().ok()),
+            timeout: node.get("gather_timeout").and_then(|time| time.to_value().to_int().ok()),
         }
     }
 

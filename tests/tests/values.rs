@@ -1,0 +1,283 @@
+//! What playbooks read under debark is what they read under ansible-core: facts of a host, and what modules register.
+//!
+//! Facts are gathered by both tools from one host and compared name by name and value by value; what changes from one moment
+//! to the next is compared by its kind. `tests/values/registers.yml` is run by each tool on a host of its own, and all that it
+//! registered is compared by names and kinds.
+
+// Helpers outside of the test function fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use debark_e2e::{Run, copy_tree, debark, inventory_of, lab, peers};
+use debark_lab::{Host, Lab};
+use serde_json::Value;
+
+/// Facts that must be there under both, so that the comparison is one.
+const PROMISED: &str = "distribution distribution_release distribution_version distribution_major_version os_family architecture \
+    hostname fqdn domain nodename kernel kernel_version memtotal_mb memory_mb swaptotal_mb processor processor_count \
+    processor_cores processor_vcpus mounts devices interfaces default_ipv4 default_ipv6 all_ipv4_addresses all_ipv6_addresses \
+    date_time env user_id user_uid user_dir user_shell virtualization_type virtualization_role service_mgr pkg_mgr dns selinux \
+    apparmor local lo machine system lsb cmdline is_chroot uptime_seconds";
+
+/// Facts that differ from one moment, or one login, to the next.
+const VOLATILE: &[(&str, &str)] = &[
+    ("ansible_date_time.*", "the time"),
+    ("ansible_env.SSH_*", "each tool logs in through a connection of its own"),
+    ("ansible_env.XDG_SESSION_ID", "as above"),
+    ("ansible_loadavg.*", "of the moment"),
+    ("ansible_uptime_seconds", "of the moment"),
+    ("ansible_memfree_mb", "of the moment"),
+    ("ansible_swapfree_mb", "of the moment"),
+    ("ansible_memory_mb.*", "of the moment, but for the total, which is ansible_memtotal_mb"),
+    ("ansible_mounts.*.block_*", "of the moment"),
+    ("ansible_mounts.*.inode_*", "of the moment"),
+    ("ansible_mounts.*.size_available", "of the moment"),
+    ("ansible_virtualization_tech_guest.*", "a set in Python, in no order"),
+    (
+        "ansible_system_capabilities.*",
+        "ansible-core reads what capsh prints, and not this release's way of printing it",
+    ),
+];
+
+/// Facts that debark does not have.
+const WITHOUT: &[(&str, &str)] = &[
+    ("- ansible_python*", "debark needs no Python"),
+    ("- discovered_interpreter_python", "as above"),
+    ("- ansible_env._", "the shell that starts Python sets it"),
+    ("* ansible_system_capabilities: *", "see above"),
+];
+
+/// Differences of what is registered that are meant.
+const MEANT: &[(&str, &str)] = &[
+    // Of every module.
+    (
+        "- *.diff",
+        "some modules give their diff although nobody asked; debark's is in the events, with --diff",
+    ),
+    ("- *.exception", "there is no Python that could have a traceback"),
+    ("- *.deprecations", "Ansible's own"),
+    ("- *.warnings", "Ansible's own"),
+    ("- *.invocation", "Ansible's own"),
+    ("+ *.warnings", "empty where there is nothing to warn of"),
+    ("- *.ansible_facts.discovered_interpreter_python", "debark needs no Python"),
+    ("+ *.stdout_lines", "beside every stdout"),
+];
+
+struct Site<'a> {
+    lab: &'a Lab,
+    home: PathBuf,
+}
+
+impl Site<'_> {
+    /// A directory for one tool on one host: a copy of the playbooks, and an inventory that knows the host as web1.
+    fn dir(&self, name: &str, host: &Host<'_>) -> PathBuf {
+        let dir = self.home.join(name);
+        copy_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/values"), &dir);
+        fs::write(dir.join("hosts"), inventory_of(self.lab, host, "web1", &[])).unwrap();
+        fs::write(dir.join("ansible.cfg"), "").unwrap();
+        dir
+    }
+
+    #[track_caller]
+    fn ansible(&self, dir: &Path, playbook: &str) {
+        let bin = peers();
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+        let mut command = self.lab.controller_command(bin.join("ansible-playbook"));
+        command.current_dir(dir).env("PATH", path).env("ANSIBLE_HOME", dir).env("HOME", dir);
+        command.env("ANSIBLE_PIPELINING", "1").env("ANSIBLE_CONFIG", dir.join("ansible.cfg"));
+        command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null()).args(["-i", "hosts", playbook]);
+        let output = command.output().unwrap();
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "ansible: {said}");
+    }
+
+    #[track_caller]
+    fn debark(&self, dir: &Path, words: &[&str]) -> Run {
+        let mut command: Command = debark(self.lab, dir);
+        let run = Run::of(command.args(["run", "-i", "hosts"]).args(words));
+        assert!(run.status.success() && run.noise.is_empty(), "debark: {}", run.said());
+        run
+    }
+}
+
+#[track_caller]
+fn json(host: &Host<'_>, path: &str) -> Value {
+    serde_json::from_str(&host.sh(&format!("cat {path}")).unwrap()).unwrap()
+}
+
+/// Whether a text fits a pattern in which `*` stands for anything.
+fn fits(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((head, rest)) => text.strip_prefix(head).is_some_and(|tail| {
+            (0..=tail.len()).any(|at| tail.is_char_boundary(at) && fits(rest, &tail[at..]))
+        }),
+    }
+}
+
+fn listed(table: &[(&str, &str)], text: &str) -> bool {
+    table.iter().any(|(pattern, _)| fits(pattern, text))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "truth",
+        Value::Number(_) => "number",
+        Value::String(_) => "text",
+        Value::Array(_) => "list",
+        Value::Object(_) => "mapping",
+    }
+}
+
+fn short(value: &Value) -> String {
+    value.to_string().chars().take(120).collect()
+}
+
+/// What differs: `- path: value` is ansible's alone, `+ path: value` debark's, `* path: one | other` another value, or, where
+/// only kinds count, another kind.
+fn differences(
+    path: &str,
+    theirs: &Value,
+    ours: &Value,
+    by_kind: &dyn Fn(&str) -> bool,
+    out: &mut Vec<String>,
+) {
+    match (theirs, ours) {
+        (Value::Object(left), Value::Object(right)) => {
+            let mut names: Vec<&String> = left.keys().chain(right.keys()).collect();
+            names.sort();
+            names.dedup();
+            for name in names {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                match (left.get(name), right.get(name)) {
+                    (Some(one), Some(two)) => differences(&path, one, two, by_kind, out),
+                    (Some(one), None) => out.push(format!("- {path}: {}", short(one))),
+                    (None, two) => out.push(format!("+ {path}: {}", short(two.unwrap_or(&Value::Null)))),
+                }
+            }
+        }
+        (Value::Array(left), Value::Array(right))
+            if left.len() == right.len() || by_kind(&format!("{path}.0")) =>
+        {
+            for (index, (one, two)) in left.iter().zip(right).enumerate() {
+                differences(&format!("{path}.{index}"), one, two, by_kind, out);
+            }
+        }
+        _ if kind(theirs) == kind(ours) && (theirs == ours || by_kind(path)) => {}
+        _ => out.push(format!("* {path}: {} | {}", short(theirs), short(ours))),
+    }
+}
+
+/// Without the entries of this table, which know the path alone or the path and the values.
+fn unlisted(out: Vec<String>, table: &[(&str, &str)]) -> Vec<String> {
+    out.into_iter()
+        .filter(|line| {
+            let path = line.split_once(": ").map_or(line.as_str(), |(path, _)| path);
+            !listed(table, path) && !listed(table, line)
+        })
+        .collect()
+}
+
+const GATHER: &str = "- hosts: all\n  gather_facts: false\n  tasks:\n    - {setup: {}, register: r}\n    \
+    - {copy: {content: '{{ r.ansible_facts | to_json }}', dest: /root/facts.json}}\n";
+
+fn facts_are_those_of_ansible(site: &Site<'_>) {
+    let host = site.lab.host("h1").unwrap();
+    host.sh(
+        "mkdir -p /etc/ansible/facts.d; cd /etc/ansible/facts.d; echo '{\"a\": [1, {\"b\": null}]}' > json.fact
+         printf '[App]\\nName = shop\\nport: 80\\n' > ini.fact; echo nonsense > bad.fact
+         printf '#!/bin/sh\\necho \"[s]\"; echo from = program\\n' > program.fact; chmod 755 program.fact",
+    )
+    .unwrap();
+    let dir = site.dir("facts", &host);
+    fs::write(dir.join("gather.yml"), GATHER).unwrap();
+    site.ansible(&dir, "gather.yml");
+    let theirs = json(&host, "/root/facts.json");
+    site.debark(&dir, &["gather.yml"]);
+    let ours = json(&host, "/root/facts.json");
+    for name in PROMISED.split_whitespace() {
+        for (tool, facts) in [("ansible", &theirs), ("debark", &ours)] {
+            assert!(facts.get(format!("ansible_{name}")).is_some(), "{tool} has no ansible_{name}");
+        }
+    }
+    let mut out = Vec::new();
+    differences("", &theirs, &ours, &|path| listed(VOLATILE, path), &mut out);
+    let out = unlisted(out, WITHOUT);
+    assert!(out.is_empty(), "- ansible, + debark:\n{}", out.join("\n"));
+    host.sh("rm -r /etc/ansible /root/facts.json").unwrap();
+}
+
+/// Where a host's own facts lie, and one of them that never ends.
+fn local_facts_from_elsewhere_that_hang(site: &Site<'_>) {
+    let host = site.lab.host("h1").unwrap();
+    host.sh("mkdir -p /opt/facts; echo '{\"a\": 1}' > /opt/facts/good.fact
+         printf '#!/bin/sh\\nexec sleep 3600\\n' > /opt/facts/hangs.fact; chmod 755 /opt/facts/hangs.fact")
+        .unwrap();
+    let dir = site.dir("local", &host);
+    let says = "{{ ansible_local.good.a }} {{ ansible_local.hangs }} {{ ansible_local | length }}";
+    let play = "- hosts: all\n  fact_path: /opt/facts\n  gather_timeout: 1\n  tasks:\n    - {name: by the play, debug: {msg: 'SAYS'}}\n\
+        - hosts: all\n  gather_facts: false\n  tasks:\n    - setup: {fact_path: /opt/facts, gather_timeout: 1, filter: ansible_local}\n    \
+        - {name: by the module, debug: {msg: 'SAYS'}}\n";
+    fs::write(dir.join("local.yml"), play.replace("SAYS", says)).unwrap();
+    let run = site.debark(&dir, &["local.yml"]);
+    for name in ["by the play", "by the module"] {
+        let event = run.events.iter().find(|event| event["task"] == name).unwrap();
+        let message = event["message"].as_str().unwrap();
+        assert!(message.starts_with("1 Could not execute fact script (/opt/facts/hangs.fact)"), "{message}");
+        assert!(message.ends_with(" 2"), "{message}");
+    }
+    host.sh("rm -r /opt/facts").unwrap();
+}
+
+/// The names behind `register:`.
+fn registers(playbook: &str) -> Vec<&str> {
+    let names = playbook.lines().filter_map(|line| line.split_once("register: "));
+    let mut names: Vec<&str> =
+        names.map(|(_, rest)| rest.split([',', '}', '"']).next().unwrap().trim()).collect();
+    names.dedup();
+    names
+}
+
+fn registers_are_those_of_ansible(site: &Site<'_>) {
+    let hosts = [site.lab.host("h1").unwrap(), site.lab.host("h2").unwrap()];
+    let dirs = [site.dir("ansible", &hosts[0]), site.dir("debark", &hosts[1])];
+    let text = fs::read_to_string(dirs[0].join("registers.yml")).unwrap();
+    let pairs: Vec<String> = registers(&text).iter().map(|name| format!("'{name}': {name}")).collect();
+    assert!(pairs.len() > 100, "{}", pairs.len());
+    let keep = format!(
+        "    - copy: {{dest: /root/registers.json, content: \"{{{{ {{{}}} | to_json }}}}\"}}\n",
+        pairs.join(", ")
+    );
+    for dir in &dirs {
+        fs::write(dir.join("registers.yml"), format!("{text}{keep}")).unwrap();
+    }
+    for host in &hosts {
+        host.sh("echo web1 > /etc/hostname; hostname web1").unwrap();
+    }
+    std::thread::scope(|scope| {
+        let peer = scope.spawn(|| site.ansible(&dirs[0], "registers.yml"));
+        site.debark(&dirs[1], &["registers.yml"]);
+        peer.join().unwrap();
+    });
+    let [theirs, ours] = hosts.map(|host| json(&host, "/root/registers.json"));
+    let mut out = Vec::new();
+    differences("", &theirs, &ours, &|_| true, &mut out);
+    let out = unlisted(out, MEANT);
+    assert!(out.is_empty(), "- ansible, + debark:\n{}", out.join("\n"));
+}
+
+#[test]
+fn values_are_those_of_ansible() {
+    // python3-apt too: ansible's apt module would install it first.
+    let lab = lab("values", 2, &["python3", "python3-apt"]);
+    let home = tempfile::Builder::new().prefix("debark-values-").tempdir().unwrap();
+    let site = Site { lab: &lab, home: home.path().to_owned() };
+    facts_are_those_of_ansible(&site);
+    local_facts_from_elsewhere_that_hang(&site);
+    registers_are_those_of_ansible(&site);
+}

@@ -1,8 +1,8 @@
 //! What playbooks read under debark is what they read under ansible-core: facts of a host, and what modules register.
 //!
 //! Facts are gathered by both tools from one host and compared name by name and value by value; what changes from one moment
-//! to the next is compared by its kind. `tests/values/registers.yml` is run by each tool on a host of its own, and all that it
-//! registered is compared by names and kinds.
+//! to the next is compared by its kind. What `tests/values/registers.yml` registers is compared by names and kinds with what
+//! ansible-core registered when it was recorded.
 
 // Helpers outside of the test function fail by panicking, too.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use debark_e2e::{Run, copy_tree, debark, inventory_of, lab, peers};
 use debark_lab::{Host, Lab};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 /// Facts that must be there under both, so that the comparison is one.
 const PROMISED: &str = "distribution distribution_release distribution_version distribution_major_version os_family architecture \
@@ -64,6 +64,31 @@ const MEANT: &[(&str, &str)] = &[
     ("+ *.warnings", "empty where there is nothing to warn of"),
     ("- *.ansible_facts.discovered_interpreter_python", "debark needs no Python"),
     ("+ *.stdout_lines", "beside every stdout"),
+    ("+ *.md5sum", "also where nothing had to be sent"),
+    // Of files: those that edit them tell the file's attributes as `file` does.
+    ("+ lineinfile_*", "the attributes of the file"),
+    ("+ blockinfile_*", "the attributes of the file"),
+    ("+ replace_*", "the attributes of the file"),
+    ("+ copy_tree.*", "the attributes of the directory"),
+    ("- *.src", "a temporary file that is gone when the task is"),
+    ("- wait_for_path.*", "not documented: the attributes of the file"),
+    // More than Ansible tells, of failures and where nothing was done.
+    ("+ apt_failed.*", "what apt-get said"),
+    ("+ apt_*.cache_update*", "always told"),
+    ("+ get_url_*.checksum_*", "always told"),
+    ("+ uri_*", "the answer also where it is an error"),
+    ("+ fetch_*", "the same for all fetches"),
+    ("+ mount_absent.*", "the same for all states"),
+    ("+ debug_var.msg", "what is shown"),
+    ("+ service_facts_all.ansible_facts.services.*.status", "of scripts in /etc/init.d as well"),
+    ("- service_facts_all.ansible_facts.services.hwclock.sh", "a script that systemd masks on Debian"),
+    ("* command_missing.cmd*", "a list as for every other command"),
+    ("* fail_done.msg*", "a text"),
+    // Left out, and documented nowhere.
+    ("- debconf_set.msg", "empty"),
+    ("- stat_*.stat.version", "of ext4 only; nothing uses it"),
+    ("- locale_gen_*.ubuntu_mode", "deprecated"),
+    ("- async_polled.results_file", "the file is gone by then"),
 ];
 
 struct Site<'a> {
@@ -105,7 +130,7 @@ impl Site<'_> {
 }
 
 #[track_caller]
-fn json(host: &Host<'_>, path: &str) -> Value {
+fn read(host: &Host<'_>, path: &str) -> Value {
     serde_json::from_str(&host.sh(&format!("cat {path}")).unwrap()).unwrap()
 }
 
@@ -197,9 +222,9 @@ fn facts_are_those_of_ansible(site: &Site<'_>) {
     let dir = site.dir("facts", &host);
     fs::write(dir.join("gather.yml"), GATHER).unwrap();
     site.ansible(&dir, "gather.yml");
-    let theirs = json(&host, "/root/facts.json");
+    let theirs = read(&host, "/root/facts.json");
     site.debark(&dir, &["gather.yml"]);
-    let ours = json(&host, "/root/facts.json");
+    let ours = read(&host, "/root/facts.json");
     for name in PROMISED.split_whitespace() {
         for (tool, facts) in [("ansible", &theirs), ("debark", &ours)] {
             assert!(facts.get(format!("ansible_{name}")).is_some(), "{tool} has no ansible_{name}");
@@ -243,38 +268,91 @@ fn registers(playbook: &str) -> Vec<&str> {
     names
 }
 
+/// Names and kinds: a mapping as a mapping, a list as that of its first item. Of large mappings (packages, services) only the
+/// first names count, in the order of the alphabet.
+fn shape(value: &Value, top: bool) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut names: Vec<&String> = map.keys().collect();
+            names.sort();
+            let large = names.len() > LARGE && !top;
+            let kept = names.into_iter().take(if large { LARGE / 2 } else { usize::MAX });
+            let mut shapes: Map<String, Value> =
+                kept.map(|name| (name.clone(), shape(&map[name], false))).collect();
+            if large {
+                shapes.insert(MORE.into(), "more".into());
+            }
+            shapes.into()
+        }
+        Value::Array(items) => items.first().map(|item| shape(item, false)).into_iter().collect(),
+        other => kind(other).into(),
+    }
+}
+
+const LARGE: usize = 40;
+const MORE: &str = "...";
+
+/// What is registered, where a recorded mapping is a large one, only as far as that names it.
+fn as_far_as(shape: &Value, value: &Value) -> Value {
+    match (shape, value) {
+        (Value::Object(names), Value::Object(map)) => {
+            let large = names.contains_key(MORE);
+            let kept = map.iter().filter(|(name, _)| !large || names.contains_key(*name));
+            let mut kept: Map<String, Value> = kept
+                .map(|(name, value)| {
+                    (name.clone(), as_far_as(names.get(name).unwrap_or(&Value::Null), value))
+                })
+                .collect();
+            if large {
+                kept.insert(MORE.into(), "more".into());
+            }
+            kept.into()
+        }
+        (Value::Array(shapes), Value::Array(items)) => {
+            // An empty list says nothing of what would be in it.
+            let first = shapes.first().zip(items.first());
+            first.map_or_else(|| shape.clone(), |(shape, item)| json!([as_far_as(shape, item)]))
+        }
+        (_, Value::Object(_) | Value::Array(_)) => self::shape(value, false),
+        (_, other) => kind(other).into(),
+    }
+}
+
+/// `RECORD=1` runs ansible-core instead and writes down what it registers; that takes minutes.
 fn registers_are_those_of_ansible(site: &Site<'_>) {
-    let hosts = [site.lab.host("h1").unwrap(), site.lab.host("h2").unwrap()];
-    let dirs = [site.dir("ansible", &hosts[0]), site.dir("debark", &hosts[1])];
-    let text = fs::read_to_string(dirs[0].join("registers.yml")).unwrap();
+    let host = site.lab.host("h1").unwrap();
+    let dir = site.dir("registers", &host);
+    let text = fs::read_to_string(dir.join("registers.yml")).unwrap();
     let pairs: Vec<String> = registers(&text).iter().map(|name| format!("'{name}': {name}")).collect();
     assert!(pairs.len() > 100, "{}", pairs.len());
     let keep = format!(
         "    - copy: {{dest: /root/registers.json, content: \"{{{{ {{{}}} | to_json }}}}\"}}\n",
         pairs.join(", ")
     );
-    for dir in &dirs {
-        fs::write(dir.join("registers.yml"), format!("{text}{keep}")).unwrap();
+    fs::write(dir.join("registers.yml"), format!("{text}{keep}")).unwrap();
+    host.sh("echo web1 > /etc/hostname; hostname web1").unwrap();
+    if std::env::var_os("RECORD").is_some() {
+        site.ansible(&dir, "registers.yml");
+        let recorded =
+            serde_json::to_string_pretty(&shape(&read(&host, "/root/registers.json"), true)).unwrap();
+        fs::write(Path::new(RECORDED), recorded + "\n").unwrap();
+        return;
     }
-    for host in &hosts {
-        host.sh("echo web1 > /etc/hostname; hostname web1").unwrap();
-    }
-    std::thread::scope(|scope| {
-        let peer = scope.spawn(|| site.ansible(&dirs[0], "registers.yml"));
-        site.debark(&dirs[1], &["registers.yml"]);
-        peer.join().unwrap();
-    });
-    let [theirs, ours] = hosts.map(|host| json(&host, "/root/registers.json"));
+    let theirs: Value = serde_json::from_str(&fs::read_to_string(RECORDED).unwrap()).unwrap();
+    site.debark(&dir, &["registers.yml"]);
+    let ours = as_far_as(&theirs, &read(&host, "/root/registers.json"));
     let mut out = Vec::new();
-    differences("", &theirs, &ours, &|_| true, &mut out);
+    differences("", &theirs, &ours, &|_| false, &mut out);
     let out = unlisted(out, MEANT);
     assert!(out.is_empty(), "- ansible, + debark:\n{}", out.join("\n"));
 }
 
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/values/registers.json");
+
 #[test]
 fn values_are_those_of_ansible() {
     // python3-apt too: ansible's apt module would install it first.
-    let lab = lab("values", 2, &["python3", "python3-apt"]);
+    let lab = lab("values", 1, &["python3", "python3-apt"]);
     let home = tempfile::Builder::new().prefix("debark-values-").tempdir().unwrap();
     let site = Site { lab: &lab, home: home.path().to_owned() };
     facts_are_those_of_ansible(&site);

@@ -100,4 +100,5 @@ fn generated_pipelines_release_a_package() {
             assert_eq!(String::from_utf8_lossy(&found.stdout), version, "{service}");
         }
     }
+    team.without_a_store("1.2.0");
 }

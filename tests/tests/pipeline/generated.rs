@@ -114,6 +114,31 @@ impl<'a> Team<'a> {
         self.git(&["tag", &format!("v{version}")]);
     }
 
+    /// The bucket cannot be reached: nothing is touched. A plan needs it as little as the ledger's remote.
+    pub fn without_a_store(self, version: &str) {
+        let what = format!("hello@{version}");
+        let deploy = ["deploy", &what, "--to", "staging"];
+        let plan = [&deploy[..], &["--plan"]].concat();
+        let _ = self.debark(&plan).ends(0).says("nothing is known here of that version: the store is asked");
+        let environment = self.store.environment();
+        let Self { store, scratch, lab, secrets } = self;
+        drop(store);
+        let debark = |words: &[&str]| {
+            let mut command = debark(lab, scratch.path());
+            command
+                .current_dir(scratch.path().join("hello"))
+                .args(words)
+                .env("DEBARK_KEY", scratch.path().join("ci"));
+            Ended::of(&command.envs(environment.clone()).output().unwrap())
+        };
+        let log = || lab.host("h1").unwrap().exec(&["md5sum", "/var/log/dpkg.log"]).unwrap().stdout;
+        let before = log();
+        let _ = debark(&deploy).ends(4);
+        assert_eq!(log(), before);
+        let _ = debark(&plan).ends(0).says("was asked ").says("the ledger's remote");
+        drop(secrets);
+    }
+
     /// The jobs of a service's pipeline, in their order.
     pub fn jobs(&self, service: &'static str) -> Vec<Job> {
         let path = match service {

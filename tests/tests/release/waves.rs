@@ -17,7 +17,10 @@ pub const DEPLOY: &str = r#"  pre:
 /// A version everywhere, host by host, each out of service while it changes.
 pub fn prepared(shop: &Releases<'_>) {
     let heard = shop.home.join("heard");
-    shop.edit("  checks:\n", "  checks:\n    - {command: [/usr/bin/test, \"!\", -e, /root/sick]}\n");
+    shop.edit(
+        "  checks:\n",
+        "  checks:\n    - {command: [/usr/bin/test, \"!\", -e, /root/sick], within: 1s, interval: 200ms}\n",
+    );
     shop.edit(
         "packages:\n",
         &format!(

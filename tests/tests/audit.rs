@@ -1,5 +1,8 @@
 //! `debark audit` against two real hosts: one as it should be, and one with everything wrong that a lab host can have.
 
+// Helpers outside of the test function fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -22,7 +22,8 @@ fn deployments_tell_no_canary() {
     let mut found = Vec::new();
     let mut run = |args: &[&str]| {
         let mut command = shop.command("alice", args);
-        let ended = Ended::of(&command.env("ANSIBLE_VAULT_PASSWORD_FILE", shop.home.join("pw")).output().unwrap());
+        let ended =
+            Ended::of(&command.env("ANSIBLE_VAULT_PASSWORD_FILE", shop.home.join("pw")).output().unwrap());
         for text in [&ended.out, &ended.err] {
             found.extend(canaries.lines(text).iter().map(|line| format!("{args:?}: {line}")));
         }
@@ -50,7 +51,12 @@ fn deployments_tell_no_canary() {
     for args in [&["history"][..], &["status"], &["report", "--output", "out/report.html"]] {
         let _ = run(args);
     }
-    let log = Command::new("git").arg("--git-dir").arg(shop.ledger()).args(["log", "--all", "-p"]).output().unwrap();
+    let log = Command::new("git")
+        .arg("--git-dir")
+        .arg(shop.ledger())
+        .args(["log", "--all", "-p"])
+        .output()
+        .unwrap();
     let log = String::from_utf8_lossy(&log.stdout).into_owned();
     assert!(log.contains("it is time"), "{log}");
     found.extend(canaries.lines(&log));

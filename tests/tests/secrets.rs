@@ -122,17 +122,9 @@ fn canaries_are_found_nowhere() {
     let text = |name: &str| desk.canaries.text(name).to_owned();
     fs::create_dir(desk.path("tmp")).unwrap();
     desk.write("own/pw", "correct horse\n");
-    for (name, command) in [("own/key.txt", "age-keygen")] {
-        assert!(
-            Command::new(command)
-                .arg("-o")
-                .arg(desk.path(name))
-                .stderr(Stdio::null())
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
+    let made =
+        Command::new("age-keygen").arg("-o").arg(desk.path("own/key.txt")).stderr(Stdio::null()).status();
+    assert!(made.unwrap().success());
     let recipient =
         Command::new("age-keygen").arg("-y").arg(desk.path("own/key.txt")).output().unwrap().stdout;
     let recipient = String::from_utf8(recipient).unwrap();

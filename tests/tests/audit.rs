@@ -19,7 +19,7 @@ echo 'deb [trusted=yes] http://unsigned.example.org/ ./' > /etc/apt/sources.list
 touch /run/reboot-required; echo linux-image > /run/reboot-required.pkgs
 mkdir -p /srv/backup; echo plain > /srv/backup/dump.sql
 openssl req -x509 -newkey rsa:2048 -nodes -days 3 -subj /CN=localhost -keyout /root/tls.key -out /root/tls.pem 2>/dev/null
-systemd-run --unit tls-endpoint openssl s_server -accept 8443 -cert /root/tls.pem -key /root/tls.key -quiet
+systemd-run --unit tls-endpoint openssl s_server -accept 8443 -cert /root/tls.pem -key /root/tls.key -www
 until ss -Hltn 'sport = :8443' | grep -q .; do sleep 0.1; done
 sshd -t && systemctl restart ssh";
 

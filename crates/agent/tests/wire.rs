@@ -47,8 +47,10 @@ impl Ran {
     fn statuses(&self) -> Vec<Status> {
         self.tasks().iter().map(|t| t.status).collect()
     }
+    /// What is for people: secrets that the controller is told, so as to hide them, are not.
     fn text(&self) -> String {
-        format!("{:?}", self.events)
+        let shown = self.events.iter().filter(|event| !matches!(event, Event::Secrets(_)));
+        format!("{:?}", shown.collect::<Vec<_>>())
     }
 }
 

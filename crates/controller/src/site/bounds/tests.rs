@@ -319,13 +319,17 @@ fn the_inventory_changes_only_as_tasks_say() {
 
 #[test]
 fn secrets_of_others_stay_here() {
-    let some = test(&play("- ping:\n"));
-    crate::site::lock(&some.site.secrets).add("hunter22");
-    crate::site::lock(&some.site.secrets).add("of nobody here");
-    let spec = some.site.play(0, &Default::default()).unwrap();
-    let part = |host: &str| some.site.host_play(&spec, host, &spec.hosts, &Map::new()).unwrap().secrets;
-    assert_eq!(part("web2"), ["hunter22"]);
-    assert!(part("web1").is_empty());
+    let of = |tasks: &str, host: &str| {
+        let some = test(&play(tasks));
+        crate::site::lock(&some.site.secrets).add("hunter22");
+        crate::site::lock(&some.site.secrets).add("of nobody here");
+        let spec = some.site.play(0, &Default::default()).unwrap();
+        some.site.host_play(&spec, host, &spec.hosts, &Map::new()).unwrap().secrets
+    };
+    let using = "- debug: msg={{ db_password }}\n";
+    assert_eq!(of(using, "web2"), ["hunter22"]);
+    assert!(of(using, "web1").is_empty());
+    assert!(of("- ping:\n", "web2").is_empty(), "nothing there uses it");
 }
 
 #[test]

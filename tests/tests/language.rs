@@ -39,6 +39,8 @@ const MEANT: &[(&str, &str, &str)] = &[
         "what an earlier task would make is not there yet, and that is no answer",
     ),
     ("check", r#""task":"whether the file is there""#, "as above"),
+    ("timeout", r#""said":{"msg":"secret"}"#, "what `no_log` has hidden once stays hidden"),
+    ("timeout", r#""said":{"msg":"********"}"#, "as above"),
     ("hostvars", "VARIABLE IS NOT DEFINED!", "ansible-core 2.18's words, which playbooks know"),
 ];
 

@@ -27,24 +27,41 @@ const TEXTS: &[(&str, &str)] = &[
 /// All canaries.
 pub struct Canaries {
     forms: Vec<(&'static str, Vec<String>)>,
+    /// Which two bytes a form begins with.
+    starts: Vec<bool>,
     since: SystemTime,
 }
 
 impl Canaries {
     pub fn new() -> Self {
         let lines = |text: &str| text.lines().flat_map(|line| forms(line.trim())).collect();
-        let forms = TEXTS.iter().map(|(name, text)| (*name, lines(text))).collect();
-        Self { forms, since: SystemTime::now() }
+        let forms: Vec<(&str, Vec<String>)> = TEXTS.iter().map(|(name, text)| (*name, lines(text))).collect();
+        let mut starts = vec![false; 1 << 16];
+        for form in forms.iter().flat_map(|(_, forms)| forms) {
+            let bytes = form.as_bytes();
+            starts[usize::from(bytes[0]) << 8 | usize::from(bytes[1])] = true;
+        }
+        Self { forms, starts, since: SystemTime::now() }
     }
 
     pub fn text(&self, name: &str) -> &'static str {
         TEXTS.iter().find(|(known, _)| *known == name).unwrap().1
     }
 
-    /// Which canary a text has, and in which form.
+    /// Which canary a text has, and in which form. Called for all that is on two machines, so it goes through a text once.
     pub fn find(&self, text: &str) -> Option<String> {
-        let mut all = self.forms.iter().flat_map(|(name, forms)| forms.iter().map(move |form| (name, form)));
-        all.find(|(_, form)| text.contains(form.as_str())).map(|(name, form)| format!("{name} as {form}"))
+        let bytes = text.as_bytes();
+        for (at, pair) in bytes.windows(2).enumerate() {
+            if !self.starts[usize::from(pair[0]) << 8 | usize::from(pair[1])] {
+                continue;
+            }
+            for (name, forms) in &self.forms {
+                if let Some(form) = forms.iter().find(|form| bytes[at..].starts_with(form.as_bytes())) {
+                    return Some(format!("{name} as {form}"));
+                }
+            }
+        }
+        None
     }
 
     /// The lines of a text that have one.

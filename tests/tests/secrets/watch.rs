@@ -1,5 +1,7 @@
 //! Looks at all processes of this machine, lab hosts included, again and again.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
@@ -25,16 +27,16 @@ impl Watch {
         let over = Arc::new(AtomicBool::new(false));
         let (until, canaries) = (over.clone(), Canaries::new());
         let thread = std::thread::spawn(move || {
-            let mut found = Vec::new();
+            let (mut found, mut seen) = (Vec::new(), HashSet::new());
             loop {
                 let last = until.load(Ordering::SeqCst);
-                look(&canaries, &mut found);
+                look(&canaries, &mut seen, &mut found);
                 if last {
                     found.sort();
                     found.dedup();
                     return found;
                 }
-                std::thread::sleep(std::time::Duration::from_millis(5));
+                std::thread::sleep(std::time::Duration::from_millis(10));
             }
         });
         Self { over, thread }
@@ -47,7 +49,8 @@ impl Watch {
     }
 }
 
-fn look(canaries: &Canaries, found: &mut Vec<String>) {
+/// Arguments and environment change only together, when another program begins: each is looked at once.
+fn look(canaries: &Canaries, seen: &mut HashSet<(OsString, String)>, found: &mut Vec<String>) {
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         if !entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()) {
             continue;
@@ -55,7 +58,12 @@ fn look(canaries: &Canaries, found: &mut Vec<String>) {
         // A process may end at any time.
         let read =
             |name: &str| fs::read(entry.path().join(name)).map(|b| String::from_utf8_lossy(&b).into_owned());
-        let (Ok(cmdline), Ok(environ)) = (read("cmdline"), read("environ")) else { continue };
+        let Ok(cmdline) = read("cmdline") else { continue };
+        // Between fork and exec it is still its parent, whose environment it shares.
+        if !seen.insert((entry.file_name(), cmdline.clone())) {
+            continue;
+        }
+        let Ok(environ) = read("environ") else { continue };
         if cmdline.contains(BY_NATURE) || environ.contains(BY_NATURE) {
             continue;
         }

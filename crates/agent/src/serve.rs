@@ -9,7 +9,7 @@ use std::time::Duration;
 use debark_modules::Host;
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
-use debark_wire::{Cost, FromAgent, Invocation, MAGIC, Outcome, Play, PlayEnd, Request, SILENCE};
+use debark_wire::{FromAgent, Invocation, MAGIC, Outcome, Play, Request, SILENCE};
 
 use crate::invoke::{failed, invoke};
 use crate::journal::Journal;
@@ -47,12 +47,10 @@ pub fn agent() {
                 interpreter.play(play, *host, journal);
             }
             Err(error) => {
+                // No end of the play: the controller must not take for done what nobody could read.
                 link.event(debark_wire::Event::Warning(format!("agent: {error}")));
-                link.send(&FromAgent::PlayEnd {
-                    play: 0,
-                    end: PlayEnd::Stopped { pending_handlers: Vec::new() },
-                    cost: Cost::default(),
-                });
+                link.flush();
+                std::process::exit(1);
             }
         }
         if link.is_lost() {

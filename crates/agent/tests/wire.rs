@@ -184,6 +184,20 @@ fn registers_conditions_and_loops() {
     assert_eq!(ran.tasks()[2].message.as_deref(), Some("2"));
 }
 
+/// As one of another version would send it: nothing of it was done, and nobody must believe that.
+#[test]
+fn a_play_that_cannot_be_read_has_no_end() {
+    let mut agent = Agent::start("unreadable");
+    agent.send(&ToAgent::Play { shared: vec![0xff; 9].into(), host: Box::new(host()) });
+    let mut warned = false;
+    while let Ok(message) = debark_wire::read::<FromAgent>(&mut agent.output) {
+        warned |= matches!(message, FromAgent::Event(Event::Warning(_)));
+        assert!(!matches!(message, FromAgent::PlayEnd { .. }), "{message:?}");
+    }
+    assert!(warned);
+    assert_eq!(agent.child.wait().unwrap().code(), Some(1));
+}
+
 #[test]
 fn rescue_and_always() {
     let mut agent = Agent::start("rescue");

@@ -143,6 +143,9 @@ fn read(path: &Path, sources: &SourceMap, errors: &mut Vec<Diagnostic>) -> Resul
     Ok(checks)
 }
 
+/// How YAML 1.1 reads the key `on`: as a boolean.
+const ON: &str = "True";
+
 struct Reader<'a> {
     node: &'a Node,
     errors: &'a mut Vec<Diagnostic>,
@@ -160,7 +163,7 @@ impl Reader<'_> {
             return None;
         };
         for (key, _) in entries {
-            if !KEYS.contains(&&*key.name) {
+            if !KEYS.contains(&&*key.name) && &*key.name != ON {
                 let hint = did_you_mean(&key.name, KEYS.iter().copied());
                 let hint = hint.unwrap_or_else(|| format!("a check has {}", KEYS.join(", ")));
                 let error = Diagnostic::error(format!("a check has no key `{}`", key.name));
@@ -183,13 +186,13 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let on = match self.text("on").as_deref() {
+        let on = match self.text("on").or_else(|| self.text(ON)).as_deref() {
             None => None,
             Some("host") => Some(On::Host),
             Some("controller") => Some(On::Controller),
             Some(other) => {
                 self.bad(
-                    node.get("on")?,
+                    node.get("on").or_else(|| node.get(ON))?,
                     format!("`{other}` is no place to look from"),
                     Some("host or controller".into()),
                 );
@@ -246,7 +249,11 @@ impl Reader<'_> {
         };
         if on.is_some_and(|on| on != *own) {
             let place = if *own == On::Host { "host" } else { "controller" };
-            self.bad(node.get("on")?, format!("the probe `{name}` looks from the {place}"), None);
+            self.bad(
+                node.get("on").or_else(|| node.get(ON))?,
+                format!("the probe `{name}` looks from the {place}"),
+                None,
+            );
         }
         Some((*own, Probe::Named(name)))
     }
@@ -319,6 +326,16 @@ mod tests {
         for probe in probes::HOST {
             assert!(checks.0.iter().any(|check| check.probe == Probe::Named(probe.name)), "{}", probe.name);
         }
+    }
+
+    #[test]
+    fn on_is_a_key_and_no_boolean() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("checks.yml");
+        let text = "- {id: own.here, title: T, on: controller, command: x, expect: observed.rc == 0}\n";
+        std::fs::write(&path, text).unwrap();
+        let checks = Checks::load(&[path], &SourceMap::default()).unwrap();
+        assert_eq!(checks.0.iter().find(|check| check.id == "own.here").unwrap().on, On::Controller);
     }
 
     #[test]

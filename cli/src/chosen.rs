@@ -7,8 +7,7 @@ use debark_connect::{Target, Ways};
 use debark_controller::Site;
 use debark_playbook::diagnostic::did_you_mean;
 use debark_playbook::inventory::Inventory;
-use debark_playbook::vars::config;
-use debark_playbook::{CompileOptions, Compiler, Diagnostic, SourceMap};
+use debark_playbook::{Diagnostic, SourceMap};
 use debark_project::{Environment, Project};
 
 use crate::common::{Common, show};
@@ -78,20 +77,7 @@ impl Where {
                 files.to_vec()
             }
         };
-        let options = CompileOptions {
-            extra_vars: opened.extra_vars.clone(),
-            roles_path: config::roles_path(),
-            ..CompileOptions::default()
-        };
-        let compiler = Arc::new(Compiler::new(sources.clone(), opened.vault.clone(), options));
-        let compiled = compiler.compile(&files)?;
-        show(&compiled.warnings, sources);
-        let dirs: Vec<PathBuf> = compiled.plays.iter().map(|play| play.playbook_dir.clone()).collect();
-        let found = opened.inventory.check(&dirs);
-        if found.iter().any(Diagnostic::is_error) {
-            return Err(found);
-        }
-        show(&found, sources);
+        let (compiler, compiled) = opened.compiled(&files, sources)?;
         let mut options = common.site_options(&opened.settings, opened.extra_vars).map_err(one)?;
         if let Some(environment) = &environment {
             options.vpn = vpn::declared(&environment.vpn);

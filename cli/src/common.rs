@@ -10,7 +10,7 @@ use debark_playbook::inventory::{Inventory, Limit, Options};
 use debark_playbook::vars::config::{self, Settings};
 use debark_playbook::vars::extra;
 use debark_playbook::vault::{Identities, Vault};
-use debark_playbook::{Diagnostic, SourceMap, diagnostic};
+use debark_playbook::{CompileOptions, Compiled, Compiler, Diagnostic, SourceMap, diagnostic};
 use debark_value::Map;
 use debark_wire::RunOptions;
 use zeroize::Zeroizing;
@@ -101,6 +101,34 @@ pub struct Opened {
     pub inventory: Arc<Inventory>,
     /// `-e`.
     pub extra_vars: Map,
+}
+
+impl Opened {
+    /// Compiles playbooks, and reads the variables that lie beside them; warnings are shown.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn compiled(
+        &self,
+        files: &[PathBuf],
+        sources: &Arc<SourceMap>,
+    ) -> Result<(Arc<Compiler>, Compiled), Vec<Diagnostic>> {
+        let options = CompileOptions {
+            extra_vars: self.extra_vars.clone(),
+            roles_path: config::roles_path(),
+            ..CompileOptions::default()
+        };
+        let compiler = Arc::new(Compiler::new(sources.clone(), self.vault.clone(), options));
+        let compiled = compiler.compile(files)?;
+        show(&compiled.warnings, sources);
+        let dirs: Vec<PathBuf> = compiled.plays.iter().map(|play| play.playbook_dir.clone()).collect();
+        let found = self.inventory.check(&dirs);
+        if found.iter().any(Diagnostic::is_error) {
+            return Err(found);
+        }
+        show(&found, sources);
+        Ok((compiler, compiled))
+    }
 }
 
 impl Common {

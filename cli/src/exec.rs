@@ -9,7 +9,7 @@ use debark_modules::builtin::{builtin_spec, builtin_specs};
 use debark_modules::{find, names, short_name};
 use debark_playbook::diagnostic::did_you_mean;
 use debark_playbook::inventory::Limit;
-use debark_playbook::{CompileOptions, Compiler, Diagnostic, SourceMap};
+use debark_playbook::{Diagnostic, SourceMap};
 
 use crate::common::{Common, refused, show};
 use crate::drive::drive;
@@ -142,16 +142,7 @@ impl Task<'_> {
         // What is in memory under that name is not looked for on disk.
         let path = PathBuf::from("<command line>");
         sources.add(&path, &self.playbook(), false);
-        let options = CompileOptions { extra_vars: opened.extra_vars.clone(), ..CompileOptions::default() };
-        let compiler = Arc::new(Compiler::new(sources.clone(), opened.vault.clone(), options));
-        let compiled = compiler.compile(&[path])?;
-        show(&compiled.warnings, sources);
-        let dirs: Vec<PathBuf> = compiled.plays.iter().map(|play| play.playbook_dir.clone()).collect();
-        let found = opened.inventory.check(&dirs);
-        if found.iter().any(Diagnostic::is_error) {
-            return Err(found);
-        }
-        show(&found, sources);
+        let (compiler, compiled) = opened.compiled(&[path], sources)?;
         let mut options =
             common.site_options(&opened.settings, opened.extra_vars).map_err(|error| vec![error])?;
         let hosts = opened.inventory.select(self.pattern, &options.limit).map_err(|error| vec![error])?.hosts;

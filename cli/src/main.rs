@@ -12,6 +12,7 @@ mod hosts;
 mod inventory;
 mod lab;
 mod modules;
+mod page;
 mod release;
 mod render;
 mod run;

@@ -14,6 +14,7 @@ mod run;
 mod s3;
 mod shop;
 mod snapshot;
+mod steps;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +28,7 @@ pub use run::{Run, TaskEvent};
 pub use s3::S3Server;
 pub use shop::Shop;
 pub use snapshot::{Difference, Entry, Snapshot};
+pub use steps::{run_steps, run_steps_of};
 
 /// The directory of the workspace.
 pub fn workspace() -> PathBuf {

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use debark_e2e::{Run, debark, lab};
+use debark_e2e::{Run, debark, lab, run_steps_of};
 use debark_lab::{Host, Lab};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -665,15 +665,5 @@ fn bad_days() {
         ("a command that prints a gigabyte", a_command_that_prints_a_gigabyte),
     ];
     let only = std::env::var("DEBARK_ONLY").unwrap_or_default();
-    let mut failed = Vec::new();
-    for (name, step) in steps.iter().filter(|(name, _)| name.contains(&only)) {
-        let begin = Instant::now();
-        let good = catch_unwind(AssertUnwindSafe(|| step(&site))).is_ok();
-        let word = if good { "ok    " } else { "FAILED" };
-        eprintln!("{word} {name} ({:.1} s)", begin.elapsed().as_secs_f64());
-        if !good {
-            failed.push(*name);
-        }
-    }
-    assert!(failed.is_empty(), "failed: {}", failed.join("; "));
+    run_steps_of(&site, steps, &only);
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use debark_e2e::{Run, debark, lab};
+use debark_e2e::{Run, debark, lab, run_steps};
 use debark_lab::{Host, Lab};
 use serde_json::Value;
 
@@ -397,18 +397,5 @@ fn connecting_and_what_goes_wrong_with_it() {
         ("a dropped connection", a_dropped_connection),
         ("an emptied agent is sent again", an_emptied_agent_is_sent_again),
     ];
-    let mut failed = Vec::new();
-    for (name, step) in steps {
-        let begin = Instant::now();
-        let good = catch_unwind(AssertUnwindSafe(|| step(&site))).is_ok();
-        eprintln!(
-            "{} {name} ({:.1} s)",
-            if good { "ok    " } else { "FAILED" },
-            begin.elapsed().as_secs_f64()
-        );
-        if !good {
-            failed.push(*name);
-        }
-    }
-    assert!(failed.is_empty(), "failed: {}", failed.join("; "));
+    run_steps(&site, steps);
 }

@@ -8,11 +8,10 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use debark_e2e::{Run, debark, debark_program, lab};
+use debark_e2e::{Run, debark, debark_program, lab, run_steps};
 use debark_lab::Lab;
 
 struct Site<'a> {
@@ -326,13 +325,5 @@ fn what_people_see_and_type() {
         ("Ctrl-C lets the task end, and says so", ctrl_c_lets_the_task_end_and_says_so),
         ("readers may leave", readers_may_leave),
     ];
-    let mut failed = Vec::new();
-    for (name, step) in steps {
-        let good = catch_unwind(AssertUnwindSafe(|| step(&site))).is_ok();
-        eprintln!("{} {name}", if good { "ok    " } else { "FAILED" });
-        if !good {
-            failed.push(*name);
-        }
-    }
-    assert!(failed.is_empty(), "failed: {}", failed.join("; "));
+    run_steps(&site, steps);
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use debark_e2e::{Run, debark, debark_program, lab};
+use debark_e2e::{Run, debark, debark_program, lab, run_steps_of};
 use debark_lab::{Host, Lab};
 use serde_json::{Value, json};
 
@@ -234,13 +234,5 @@ fn keywords() {
         ("prompts ask on a terminal", prompts_ask_on_a_terminal),
     ];
     let only = std::env::var("DEBARK_ONLY").unwrap_or_default();
-    let mut failed = Vec::new();
-    for (name, step) in steps.iter().filter(|(name, _)| name.contains(&only)) {
-        let good = catch_unwind(AssertUnwindSafe(|| step(&site))).is_ok();
-        eprintln!("{} {name}", if good { "ok    " } else { "FAILED" });
-        if !good {
-            failed.push(*name);
-        }
-    }
-    assert!(failed.is_empty(), "failed: {}", failed.join("; "));
+    run_steps_of(&site, steps, &only);
 }

@@ -6,11 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::Command;
 
-use debark_e2e::{Run, debark, lab};
+use debark_e2e::{Run, debark, lab, run_steps};
 use debark_lab::{Host, Lab};
 use serde_json::Value;
 
@@ -324,10 +323,5 @@ fn who_logs_in_and_as_whom_tasks_run() {
         ("-u", the_user_of_the_command_line),
         ("no password", no_password_is_ever_tried),
     ];
-    let failed: Vec<&str> = steps
-        .iter()
-        .filter(|(_, step)| catch_unwind(AssertUnwindSafe(|| step(&site))).is_err())
-        .map(|(name, _)| *name)
-        .collect();
-    assert!(failed.is_empty(), "failed: {}", failed.join("; "));
+    run_steps(&site, steps);
 }

@@ -68,10 +68,7 @@ fn render(findings: &[Finding]) -> Result<String, tera::Error> {
         unknown: count(findings, Status::Unknown),
         sections,
     };
-    let mut tera = tera::Tera::new();
-    // Its name ends with .html: everything that is filled in is escaped.
-    tera.add_raw_template("audit.html", TEMPLATE)?;
-    tera.render("audit.html", &tera::Context::from_serialize(&page)?)
+    crate::page::render(TEMPLATE, &page)
 }
 
 fn row(finding: &Finding) -> Row {

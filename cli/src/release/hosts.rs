@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use debark_connect::{Agents, Problem, Target, Ways};
 use debark_controller::{Engine, Settings, Site, Ssh};
-use debark_playbook::{CompileOptions, Compiler, Diagnostic, SourceMap};
+use debark_playbook::{Diagnostic, SourceMap};
 use debark_project::{Tasks, Vpn};
 use debark_value::{Map, Value};
 
-use crate::common::{Common, show};
+use crate::common::Common;
 use crate::drive::cache_dir;
 use crate::{render, vpn};
 
@@ -90,21 +90,13 @@ pub struct Hosts {
 impl Place<'_> {
     fn open(&self, text: &str, sources: &Arc<SourceMap>) -> Result<(Site, Vec<String>), Vec<Diagnostic>> {
         let common = self.reach.common(self.inventory, self.json);
-        let opened = common.open(sources)?;
+        let mut opened = common.open(sources)?;
         let path = PathBuf::from("<debark.yml>");
         sources.add(&path, text, false);
-        let mut vars = opened.extra_vars.clone();
-        vars.extend(self.vars.iter().map(|(name, value)| (name.clone(), value.clone())));
-        let options = CompileOptions { extra_vars: vars.clone(), ..CompileOptions::default() };
-        let compiler = Arc::new(Compiler::new(sources.clone(), opened.vault.clone(), options));
-        let compiled = compiler.compile(&[path])?;
-        show(&compiled.warnings, sources);
-        let dirs: Vec<PathBuf> = compiled.plays.iter().map(|play| play.playbook_dir.clone()).collect();
-        let found = opened.inventory.check(&dirs);
-        if found.iter().any(Diagnostic::is_error) {
-            return Err(found);
-        }
-        let mut options = common.site_options(&opened.settings, vars).map_err(|error| vec![error])?;
+        opened.extra_vars.extend(self.vars.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let (compiler, compiled) = opened.compiled(&[path], sources)?;
+        let mut options =
+            common.site_options(&opened.settings, opened.extra_vars).map_err(|error| vec![error])?;
         options.patterns_told = true;
         options.vpn = vpn::declared(self.vpn);
         options.known_hosts = self.known_hosts.map(Path::to_owned);

@@ -120,8 +120,8 @@ pub fn run(args: &ReportArgs) -> ExitCode {
         all.truncate(args.lines);
         page.more = usize::try_from(page.entries).unwrap_or(usize::MAX).saturating_sub(all.len());
         page.rows = all.iter().map(|(recorded, started)| row(&recorded.entry, started.as_ref())).collect();
-        let text =
-            render(&page).map_err(|error| Problem::input(format!("the report's template: {error}")))?;
+        let text = crate::page::render(TEMPLATE, &page)
+            .map_err(|error| Problem::input(format!("the report's template: {error}")))?;
         std::fs::write(&args.output, text)
             .map_err(|error| Problem::input(format!("cannot write {}: {error}", args.output.display())))?;
         if desk.json {
@@ -134,13 +134,6 @@ pub fn run(args: &ReportArgs) -> ExitCode {
         }
         Ok(ExitCode::SUCCESS)
     })
-}
-
-fn render(page: &Page) -> Result<String, tera::Error> {
-    let mut tera = tera::Tera::new();
-    // Its name ends with .html: everything that is filled in is escaped.
-    tera.add_raw_template("report.html", TEMPLATE)?;
-    tera.render("report.html", &tera::Context::from_serialize(page)?)
 }
 
 fn card(state: &State) -> Card {
@@ -286,7 +279,7 @@ mod tests {
             rows,
             more: 3,
         };
-        let html = render(&page).unwrap();
+        let html = crate::page::render(TEMPLATE, &page).unwrap();
         for bad in ["<script", "<b>", "<i>", "<u>", "<hr>", "javascript:", "http://", "https://", "src="] {
             assert!(!html.contains(bad), "{bad}: {html}");
         }

@@ -32,6 +32,26 @@ pub fn tell(desk: &Desk, event: Event, notice: &Notice<'_>) {
     }
 }
 
+/// What a notice of any deployment says.
+fn of<'a>(job: &'a Job<'_>, event: Event, text: &'a str, actor: &'a str) -> Notice<'a> {
+    Notice {
+        event: event.name(),
+        text,
+        environment: job.environment.name.as_str(),
+        package: Some(job.package.as_str()),
+        version: Some(job.version.as_str()),
+        digest: Some(job.digest.to_string()),
+        commit: job.commit.as_deref(),
+        actor,
+        reason: job.reason.as_deref(),
+        result: None,
+        sequence: job.state.sequence,
+        took_ms: 0,
+        hosts: &[],
+        ci: None,
+    }
+}
+
 /// A deployment begins.
 pub fn started(job: &Job<'_>, sequence: Sequence, actor: &Identity) {
     let text = format!(
@@ -45,22 +65,7 @@ pub fn started(job: &Job<'_>, sequence: Sequence, actor: &Identity) {
     tell(
         job.desk,
         Event::Started,
-        &Notice {
-            event: Event::Started.name(),
-            text: &text,
-            environment: job.environment.name.as_str(),
-            package: Some(job.package.as_str()),
-            version: Some(job.version.as_str()),
-            digest: Some(job.digest.to_string()),
-            commit: job.commit.as_deref(),
-            actor: actor.as_str(),
-            reason: job.reason.as_deref(),
-            result: None,
-            sequence,
-            took_ms: 0,
-            hosts: &[],
-            ci: ci.as_ref(),
-        },
+        &Notice { sequence, ci: ci.as_ref(), ..of(job, Event::Started, &text, actor.as_str()) },
     );
 }
 
@@ -115,20 +120,12 @@ pub fn finished(job: &Job<'_>, ending: &Ending, actor: &Identity, text: &str) {
         job.desk,
         event,
         &Notice {
-            event: event.name(),
-            text,
-            environment: job.environment.name.as_str(),
-            package: Some(job.package.as_str()),
-            version: Some(job.version.as_str()),
-            digest: Some(job.digest.to_string()),
-            commit: job.commit.as_deref(),
-            actor: actor.as_str(),
-            reason: job.reason.as_deref(),
             result: Some(ending.outcome.name()),
             sequence: ending.sequence,
             took_ms: ending.took,
             hosts: &ending.hosts,
             ci: ci.as_ref(),
+            ..of(job, event, text, actor.as_str())
         },
     );
 }
@@ -148,21 +145,6 @@ pub fn refused(job: &Job<'_>, refusals: &[Refusal]) {
     tell(
         job.desk,
         Event::Refused,
-        &Notice {
-            event: Event::Refused.name(),
-            text: &text,
-            environment: job.environment.name.as_str(),
-            package: Some(job.package.as_str()),
-            version: Some(job.version.as_str()),
-            digest: Some(job.digest.to_string()),
-            commit: job.commit.as_deref(),
-            actor: &actor,
-            reason: job.reason.as_deref(),
-            result: Some("refused"),
-            sequence: job.state.sequence,
-            took_ms: 0,
-            hosts: &[],
-            ci: ci.as_ref(),
-        },
+        &Notice { result: Some("refused"), ci: ci.as_ref(), ..of(job, Event::Refused, &text, &actor) },
     );
 }

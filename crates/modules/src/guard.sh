@@ -183,8 +183,8 @@ wipe() {
     rmdir "$open" "$home" 2>/dev/null
     # The guard's own unit ends by itself.
     [ "$verb" = watch ] || systemctl stop "$unit" 2>/dev/null
-    # Somebody else's daemon-reload may have tied it to what it was wanted by.
-    [ -z "$(systemctl list-units --all --plain --no-legend "$unit")" ] || systemctl daemon-reload
+    # Somebody else's daemon-reload may have tied it to what it was wanted by; so may one be left that was killed right here.
+    [ -z "$(systemctl list-units --all --plain --no-legend 'debark-guard-*')" ] || systemctl daemon-reload
 }
 
 confirmed() {

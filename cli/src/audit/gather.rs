@@ -33,10 +33,10 @@ pub fn play(pattern: &str, checks: &[Check]) -> String {
     format!("{play}\n")
 }
 
-/// The name of the task that gathers a check's evidence: several checks may need one probe.
+/// The name of the task that gathers a check's evidence: several checks may need one probe, and several probes one script.
 fn task(check: &Check) -> String {
     match &check.probe {
-        Probe::Named(name) => format!("probe {name}"),
+        Probe::Named(name) => format!("probe {}", probes::host(name).map_or(*name, |probe| probe.source())),
         Probe::Command(_) => format!("check {}", check.id),
     }
 }

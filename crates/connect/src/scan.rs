@@ -17,6 +17,10 @@ const KINDS: &[&str] = &["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512"];
 /// Nobody is logged in, and nothing is offered.
 const NOBODY: &[&str] = &["PreferredAuthentications=none", "PubkeyAuthentication=no", "IdentityAgent=none"];
 
+/// The key exchange that is tried first: 50 hosts at once cost a second less of processor time than with the default of OpenSSH 9, and
+/// there is nothing to protect on a connection where nobody logs in. What the user asks for comes first, all others follow.
+const CHEAP: &str = "KexAlgorithms=^curve25519-sha256";
+
 /// A key that a host shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
@@ -49,11 +53,19 @@ pub enum Sshfp {
 }
 
 impl Target {
-    /// The command line of ssh with options before all others; the first that is given counts.
-    fn with(&self, options: &[String]) -> Vec<String> {
+    /// The command line of ssh with options before all others, the first that is given counts; and with [`CHEAP`] behind them.
+    fn with(&self, options: &[String], cheap: bool) -> Vec<String> {
         let mut argv = self.ssh().argv;
-        let at = 1.min(argv.len());
-        argv.splice(at..at, options.iter().flat_map(|option| ["-o".to_owned(), option.clone()]));
+        let words = |options: &[String]| {
+            options.iter().flat_map(|option| ["-o".to_owned(), option.clone()]).collect::<Vec<_>>()
+        };
+        if cheap {
+            // What follows is `-- HOST`.
+            let end = argv.len().saturating_sub(2);
+            argv.splice(end..end, words(&[CHEAP.to_owned()]));
+        }
+        let start = 1.min(argv.len());
+        argv.splice(start..start, words(options));
         argv
     }
 
@@ -67,7 +79,15 @@ impl Target {
             let message = format!("{} is behind a VPN, and no way through it was opened", self.name);
             return Err(Problem::new(ProblemKind::Vpn, message));
         }
-        let argv = self.with(options);
+        let heard = self.try_with(&self.with(options, true))?;
+        // ssh_config may name the one algorithm that an old server knows, and an old ssh knows no `^`.
+        match heard.0.find("no matching key exchange method").or(heard.0.find("SSH2 KexAlgorithms")) {
+            Some(_) => self.try_with(&self.with(options, false)),
+            None => Ok(heard),
+        }
+    }
+
+    fn try_with(&self, argv: &[String]) -> Result<(SshTalk, Option<i32>, String), Problem> {
         let mut command = Command::new(argv.first().map_or("ssh", String::as_str));
         command.args(argv.iter().skip(1)).arg("true");
         let local = |error: std::io::Error| {

@@ -5,9 +5,12 @@ use debark_value::{Map, Value, map};
 
 use super::Around;
 
-/// `USER<tab>LINE` for each line of each user's files, wherever sshd looks for them; `@ca` for CAs that may sign for all.
-pub const SCRIPT: &str = "PATH=$PATH:/usr/sbin:/sbin; [ \"$(id -u)\" = 0 ] || { echo '!only root can read the keys of all users: -b'; exit; }
-conf=$(sshd -T 2>/dev/null); t=$(printf '\\t')
+/// What sshd makes of its configuration (sshd(8), -T); and after `@keys` `USER<tab>LINE` for each line of each user's files, wherever
+/// sshd looks for them; `@ca` for CAs that may sign for all.
+pub const SCRIPT: &str = "PATH=$PATH:/usr/sbin:/sbin; command -v sshd >/dev/null || { echo '!there is no sshd'; exit; }
+[ \"$(id -u)\" = 0 ] || { echo '!only root can ask sshd for its settings, and read the keys of all users: -b'; exit; }
+conf=$(sshd -T 2>/dev/null) || { sshd -t 2>&1; echo '!sshd does not take its own configuration'; exit; }
+printf '%s\\n@keys\\n' \"$conf\"; t=$(printf '\\t')
 files=$(printf '%s\\n' \"$conf\" | sed -n 's/^authorizedkeysfile //p'); [ -n \"$files\" ] || files='.ssh/authorized_keys .ssh/authorized_keys2'
 lines() { while IFS= read -r line || [ -n \"$line\" ]; do printf '%s\\t%s\\n' \"$1\" \"$line\"; done < \"$2\"; }
 getent passwd | while IFS=: read -r user x uid gid gecos home shell; do for f in $files; do

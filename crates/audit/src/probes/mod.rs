@@ -27,26 +27,51 @@ pub struct HostProbe {
     pub name: &'static str,
     /// For `sh`; may hold templates.
     pub script: &'static str,
-    /// What the output means.
-    pub read: fn(&str, &Around) -> Map,
+    /// What the output means, or why it means nothing.
+    pub read: fn(&str, &Around) -> Result<Map, String>,
 }
 
 /// Probes that look at a host from here: `ssh` (how it greets), `outside` (whether it answers outside of its VPN), `drift` (what the
 /// playbook would change).
 pub const CONTROLLER: &[&str] = &["ssh", "outside", "drift"];
 
-/// Probes that run on the host.
+/// Probes that run on the host. Some read the output of one script.
 pub const HOST: &[HostProbe] = &[
-    HostProbe { name: "sshd", script: ssh::SCRIPT, read: ssh::read },
-    HostProbe { name: "authorized_keys", script: access::SCRIPT, read: access::read },
-    HostProbe { name: "listening", script: network::LISTENING, read: network::listening },
-    HostProbe { name: "firewall", script: network::FIREWALL, read: network::firewall },
-    HostProbe { name: "updates", script: apt::UPDATES, read: apt::updates },
-    HostProbe { name: "apt_sources", script: apt::SOURCES, read: apt::sources },
-    HostProbe { name: "packages", script: apt::PACKAGES, read: apt::packages },
-    HostProbe { name: "time", script: other::TIME, read: other::time },
-    HostProbe { name: "backups", script: other::BACKUPS, read: other::backups },
-    HostProbe { name: "tls", script: other::TLS, read: other::tls },
+    HostProbe { name: "sshd", script: access::SCRIPT, read: |output, _| Ok(ssh::read(output)) },
+    HostProbe {
+        name: "authorized_keys",
+        script: access::SCRIPT,
+        read: |output, around| Ok(access::read(output, around)),
+    },
+    HostProbe {
+        name: "listening",
+        script: network::LISTENING,
+        read: |output, around| Ok(network::listening(output, around)),
+    },
+    HostProbe {
+        name: "firewall",
+        script: network::FIREWALL,
+        read: |output, around| Ok(network::firewall(output, around)),
+    },
+    HostProbe { name: "updates", script: apt::POLICY, read: apt::updates },
+    HostProbe {
+        name: "packages",
+        script: apt::POLICY,
+        read: |output, around| Ok(apt::packages(output, around)),
+    },
+    HostProbe { name: "reboot", script: apt::REBOOT, read: |output, around| Ok(apt::reboot(output, around)) },
+    HostProbe {
+        name: "apt_sources",
+        script: apt::SOURCES,
+        read: |output, around| Ok(apt::sources(output, around)),
+    },
+    HostProbe { name: "time", script: other::TIME, read: |output, around| Ok(other::time(output, around)) },
+    HostProbe {
+        name: "backups",
+        script: other::BACKUPS,
+        read: |output, around| Ok(other::backups(output, around)),
+    },
+    HostProbe { name: "tls", script: other::TLS, read: |output, around| Ok(other::tls(output, around)) },
 ];
 
 /// The probe of that name.
@@ -55,6 +80,11 @@ pub fn host(name: &str) -> Option<&'static HostProbe> {
 }
 
 impl HostProbe {
+    /// The name of the first probe that has the same script: it need run once only.
+    pub fn source(&self) -> &'static str {
+        HOST.iter().find(|probe| probe.script == self.script).map_or(self.name, |probe| probe.name)
+    }
+
     /// What the script's output is evidence of.
     ///
     /// # Errors
@@ -63,6 +93,6 @@ impl HostProbe {
         if let Some(why) = output.lines().find_map(|line| line.strip_prefix('!')) {
             return Err(why.trim().to_owned());
         }
-        Ok(Value::from((self.read)(output, around)))
+        (self.read)(output, around).map(Value::from)
     }
 }

@@ -43,7 +43,7 @@ pub fn drive(site: Site, mut monitor: Box<dyn Monitor>, signals: &Signals) -> Ex
         }
         Ok(target)
     };
-    let connector = Ssh { agents, cache: cache_dir(), target };
+    let connector = Ssh::new(agents, cache_dir(), target);
     let settings = Settings { forks: site.options().forks, ..Settings::default() };
     let engine = Engine::new(site, &connector, monitor.as_mut(), settings);
     signals.are_for(engine.interrupter());

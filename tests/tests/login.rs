@@ -257,6 +257,37 @@ fn through_a_jump_host(site: &Site<'_>) {
     assert!(from.contains(&format!("from {jump} ")), "{from}");
 }
 
+fn connections_are_kept_where_the_arguments_say_so(site: &Site<'_>) {
+    let plain = site.inventory("root");
+    let keeping =
+        plain.replace("ansible_ssh_common_args='", "ansible_ssh_common_args='-o ControlPersist=120s ");
+    let again = "- hosts: all\n  gather_facts: false\n  tasks:\n    - meta: reset_connection\n    - {name: look, command: id -un}\n";
+    let host = site.host("h1");
+    // What sshd has let in since the call before.
+    let logins = |inventory: &str, playbook: &str| {
+        let count = || {
+            let log =
+                host.sh("journalctl -u ssh -o cat | grep -c 'Accepted publickey for root' || true").unwrap();
+            log.trim().parse::<usize>().unwrap()
+        };
+        let before = count();
+        let run = site.run(inventory, playbook, &["-l", "h1"]);
+        assert!(run.status.success(), "{}", all(&run));
+        count() - before
+    };
+    assert_eq!(
+        [logins(&keeping, LOOK), logins(&keeping, LOOK)],
+        [1, 0],
+        "the second run finds the first one's"
+    );
+    assert_eq!(logins(&plain, LOOK), 1, "others do not");
+    assert_eq!(logins(&keeping, again), 1, "a connection that is made anew is a new one");
+    assert_eq!([logins(&keeping, LOOK), logins(&keeping, LOOK)], [1, 0], "and so is that of the next run");
+    // sshd takes its connections along when it is killed whole: the next run has to notice.
+    host.sh("pkill -f 'sshd: [r]oot'").unwrap();
+    assert_eq!(logins(&keeping, LOOK), 1);
+}
+
 fn the_key_of_the_command_line(site: &Site<'_>) {
     let key = site.lab.path().join("id_ed25519").display().to_string();
     let inventory = site.inventory("root").replace(&format!("ansible_ssh_private_key_file={key}"), "");
@@ -320,6 +351,7 @@ fn who_logs_in_and_as_whom_tasks_run() {
         ("ssh_config", names_of_ssh_config),
         ("a jump host", through_a_jump_host),
         ("--private-key", the_key_of_the_command_line),
+        ("connections that are kept", connections_are_kept_where_the_arguments_say_so),
         ("-u", the_user_of_the_command_line),
         ("no password", no_password_is_ever_tried),
     ];

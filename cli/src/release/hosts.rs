@@ -164,7 +164,7 @@ impl Place<'_> {
             ways.prepare(&mut target)?;
             Ok(target)
         };
-        let connector = Ssh { agents, cache: cache_dir(), target };
+        let connector = Ssh::new(agents, cache_dir(), target);
         let settings = Settings { forks: self.reach.at_once(), ..Settings::default() };
         let outcome = Engine::new(site, &connector, monitor.as_mut(), settings).run();
         drop(monitor);

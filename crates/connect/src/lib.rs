@@ -10,6 +10,7 @@ pub mod enroll;
 mod greeting;
 pub mod guard;
 mod hostkey;
+mod kept;
 pub mod known;
 mod outgoing;
 mod package;

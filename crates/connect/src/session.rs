@@ -72,7 +72,7 @@ impl Session {
                 return Err(Problem::new(ProblemKind::Vpn, message));
             }
             let sent = first.iter().map(|part| part.len()).sum();
-            let ssh = target.ssh();
+            let ssh = target.shared();
             ssh.warnings.into_iter().for_each(|text| tell(Incoming::Warning(text)));
             let mut argv = ssh.argv.into_iter();
             let mut command = Command::new(argv.next().unwrap_or_default());

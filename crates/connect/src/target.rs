@@ -35,6 +35,8 @@ pub struct Target {
     pub jumps: Vec<String>,
     /// The inventory's own file of host keys, which then alone counts; arguments that name another win over it.
     pub known_hosts: Option<PathBuf>,
+    /// Whether a connection that is kept open is not to be used, although the arguments ask for it.
+    pub fresh: bool,
 }
 
 /// Fixed for every connection. OpenSSH takes the first value it is given for an option, so whatever the inventory

@@ -1,9 +1,9 @@
 //! What the engine asks others: playbooks and inventory, and how to reach hosts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use debark_connect::guard::{Guard, Verdict};
 use debark_connect::{Agents, Incoming, Problem, Session, Target};
@@ -188,12 +188,18 @@ impl Channel for Session {
 
 /// Reaches hosts by OpenSSH, or starts the agent on this machine.
 pub struct Ssh<F> {
-    /// The agents to send.
-    pub agents: Agents,
-    /// Where this machine's own agent is kept.
-    pub cache: PathBuf,
-    /// Where a host is.
-    pub target: F,
+    agents: Agents,
+    cache: PathBuf,
+    target: F,
+    /// Hosts that this run has a connection to, or had.
+    met: Mutex<HashSet<String>>,
+}
+
+impl<F> Ssh<F> {
+    /// With the agents to send, the directory where this machine's own agent is kept, and what tells where a host is.
+    pub fn new(agents: Agents, cache: PathBuf, target: F) -> Self {
+        Self { agents, cache, target, met: Mutex::default() }
+    }
 }
 
 impl<E: Into<Problem>, F: Fn(&str) -> Result<Target, E>> Connector for Ssh<F> {
@@ -203,7 +209,12 @@ impl<E: Into<Problem>, F: Fn(&str) -> Result<Target, E>> Connector for Ssh<F> {
         first: Vec<Arc<[u8]>>,
         tell: Box<dyn Fn(Incoming) + Send>,
     ) -> Result<Box<dyn Channel>, Problem> {
-        let target = (self.target)(host).map_err(Into::into)?;
+        let mut target = (self.target)(host).map_err(Into::into)?;
+        // After the first one it has to be a new one: the host was booted, or somebody's groups or sshd have changed.
+        if !self.met.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned()) {
+            target.forget_shared();
+            target.fresh = true;
+        }
         Ok(Box::new(Session::open(&target, &self.agents, &self.cache, first, tell)?))
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use debark_connect::{Problem, ProblemKind, SshTalk, Target};
+use debark_connect::{Problem, ProblemKind, SshCommand, SshTalk, Target};
 use debark_order::frame;
 use debark_order::gate::{Failure, FailureKind, PROGRAM, PROTOCOL, Reply, Request};
 
@@ -84,7 +84,7 @@ impl Link {
     /// # Errors
     /// The host cannot be reached, is not enrolled, or has a gate that speaks another protocol.
     pub fn open(target: &Target) -> Result<Self, HostError> {
-        let mut link = Self::start(target)?;
+        let mut link = Self::begin(target, target.shared())?;
         link.greet()?;
         Ok(link)
     }
@@ -94,12 +94,16 @@ impl Link {
     /// # Errors
     /// ssh cannot be started.
     pub fn start(target: &Target) -> Result<Self, HostError> {
+        Self::begin(target, target.ssh())
+    }
+
+    fn begin(target: &Target, ssh: SshCommand) -> Result<Self, HostError> {
         let mut command = if target.local {
             let mut command = Command::new("sh");
             command.args(["-c", &remote_command()]);
             command
         } else {
-            let mut argv = target.ssh().argv.into_iter();
+            let mut argv = ssh.argv.into_iter();
             let mut command = Command::new(argv.next().unwrap_or_default());
             command.args(argv).arg(remote_command());
             command

@@ -380,6 +380,7 @@ impl Site {
             way: None,
             jumps: Vec::new(),
             known_hosts,
+            fresh: false,
         })
     }
 }

@@ -28,16 +28,19 @@ mod names;
 #[cfg(feature = "whole")]
 mod net;
 mod ops;
+mod print;
 pub mod random;
 pub mod regex;
 mod scope;
 pub mod shape;
 mod syntax;
+mod templates;
 mod tera;
 mod tests_;
 mod time;
 mod value;
 mod version;
+mod zone;
 
 pub use check::{Mentions, check_expr, check_str, check_template};
 pub use engine::{Engine, Services, TemplateOptions, Truth, is_template};

@@ -62,7 +62,7 @@ impl Date {
     }
 
     pub fn here(micros: i64) -> Self {
-        let (offset, name) = zone_at(micros.div_euclid(1_000_000));
+        let (offset, name) = crate::zone::zone_at(micros.div_euclid(1_000_000));
         Self { local: micros + offset * 1_000_000, zone: Some((offset, name)) }
     }
 
@@ -350,49 +350,6 @@ fn offset(rest: &mut &str) -> Option<i64> {
     Some(sign * (hours * 3600 + minutes * 60))
 }
 
-/// The offset and name of the machine's time zone at a point in time, from `/etc/localtime` (RFC 8536).
-fn zone_at(seconds: i64) -> (i64, String) {
-    let utc = (0, "UTC".to_owned());
-    let Ok(file) = std::fs::read("/etc/localtime") else { return utc };
-    zone_in(&file, seconds).unwrap_or(utc)
-}
-
-fn zone_in(file: &[u8], seconds: i64) -> Option<(i64, String)> {
-    let number = |at: usize| -> Option<usize> {
-        let bytes: [u8; 4] = file.get(at..at + 4)?.try_into().ok()?;
-        usize::try_from(u32::from_be_bytes(bytes)).ok()
-    };
-    let counts = |at: usize| -> Option<[usize; 6]> {
-        let mut counts = [0; 6];
-        for (index, count) in counts.iter_mut().enumerate() {
-            *count = number(at + 20 + 4 * index)?;
-        }
-        Some(counts)
-    };
-    if file.get(..4)? != b"TZif" {
-        return None;
-    }
-    // The second part repeats the first with 64-bit times.
-    let [isut, isstd, leap, times, types, chars] = counts(0)?;
-    let second = 44 + times * 5 + types * 6 + chars + leap * 8 + isstd + isut;
-    let [_, _, _, times, types, _] = counts(second)?;
-    let start = second + 44;
-    let mut kind = 0;
-    for index in 0..times {
-        let at = start + index * 8;
-        let time = i64::from_be_bytes(file.get(at..at + 8)?.try_into().ok()?);
-        if time > seconds {
-            break;
-        }
-        kind = usize::from(*file.get(start + times * 8 + index)?);
-    }
-    let record = start + times * 9 + kind * 6;
-    let offset = i32::from_be_bytes(file.get(record..record + 4)?.try_into().ok()?);
-    let name = file.get(start + times * 9 + types * 6 + usize::from(*file.get(record + 5)?)..)?;
-    let end = name.iter().position(|byte| *byte == 0)?;
-    Some((i64::from(offset), String::from_utf8_lossy(name.get(..end)?).into_owned()))
-}
-
 fn present() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
@@ -452,7 +409,7 @@ pub(crate) fn method(date: &Date, name: &str, args: &Args) -> Res<V> {
         "timestamp" => V::from(match &date.zone {
             Some(_) => date.micros() as f64 / 1e6,
             // A date without a zone is local.
-            None => (date.local - zone_at(date.local / 1_000_000).0 * 1_000_000) as f64 / 1e6,
+            None => (date.local - crate::zone::zone_at(date.local / 1_000_000).0 * 1_000_000) as f64 / 1e6,
         }),
         "date" => V::from(date.format("%Y-%m-%d")?),
         "weekday" => V::from((date.weekday() + 6) % 7),
@@ -473,7 +430,7 @@ pub(crate) fn delta_attribute(micros: i64, name: &str) -> Option<V> {
     }))
 }
 
-fn delta_text(micros: i64) -> String {
+pub(crate) fn delta_text(micros: i64) -> String {
     let seconds = micros.div_euclid(1_000_000);
     let (days, rest) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
     let clock = format!("{}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
@@ -485,68 +442,5 @@ fn delta_text(micros: i64) -> String {
         0 => clock + &fraction,
         1 | -1 => format!("{days} day, {clock}{fraction}"),
         _ => format!("{days} days, {clock}{fraction}"),
-    }
-}
-
-impl Thing {
-    /// As data: dates as text.
-    pub fn to_value(&self, what: &str) -> Res<Value> {
-        match self {
-            Self::Date(date) => Ok(Value::from(date.print(' '))),
-            Self::Delta(micros) => Ok(Value::from(delta_text(*micros))),
-            Self::Group(key, items) => Ok(Value::list([key.clone(), items.clone()])),
-            Self::Namespace(_) | Self::HostVars | Self::Vars => {
-                Err(Error::kind_of(format!("'{what}' as a whole is no value; name what you need from it")))
-            }
-            _ => Err(Error::kind_of(format!("a {what} is no value")).hinted("call it with '(...)'")),
-        }
-    }
-}
-
-impl V {
-    /// What dates and spans are compared by.
-    pub fn moment(&self) -> Option<i64> {
-        match self {
-            Self::Thing(thing) => match &**thing {
-                Thing::Date(date) => Some(date.micros()),
-                Thing::Delta(micros) => Some(*micros),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// Python's `str()`.
-    pub fn print(&self) -> Res<String> {
-        self.usable()?;
-        match self {
-            Self::Data(value) | Self::Lazy(value) => crate::ops::text(value),
-            Self::Thing(thing) => crate::ops::text(&thing.to_value(self.type_name())?),
-            Self::Undef(_) => Ok(String::new()),
-            Self::Seq(_) | Self::Tuple(_) => {
-                let mut out = String::new();
-                self.repr(&mut out)?;
-                Ok(out)
-            }
-        }
-    }
-
-    fn repr(&self, out: &mut String) -> Res<()> {
-        let (items, open, close) = match self {
-            Self::Seq(items) => (items, "[", "]"),
-            Self::Tuple(items) => (items, "(", ")"),
-            other => return crate::ops::repr(&other.to_value()?, out),
-        };
-        out.push_str(open);
-        for (index, item) in items.iter().enumerate() {
-            out.push_str(if index > 0 { ", " } else { "" });
-            item.repr(out)?;
-            if out.len() > crate::ops::LARGEST {
-                return Err(crate::ops::too_large());
-            }
-        }
-        out.push_str(if open == "(" && items.len() == 1 { "," } else { "" });
-        out.push_str(close);
-        Ok(())
     }
 }

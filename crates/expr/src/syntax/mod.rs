@@ -3,6 +3,7 @@
 pub(crate) mod ast;
 pub(crate) mod lexer;
 mod parser;
+mod postfix;
 mod statements;
 
 pub(crate) use parser::{parse_expression, parse_template};

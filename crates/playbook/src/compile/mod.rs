@@ -15,6 +15,7 @@ mod keyword;
 mod list;
 mod mentions;
 mod play;
+mod playbook;
 mod prefetch;
 mod role;
 mod role_ref;
@@ -192,7 +193,7 @@ impl Compiler {
     /// # Errors
     /// Everything that is wrong with them, warnings included.
     pub fn compile(&self, paths: &[PathBuf]) -> Result<Compiled, Vec<Diagnostic>> {
-        play::compile(self, paths)
+        playbook::compile(self, paths)
     }
 
     /// Reads a file of variables, decrypting it if need be.

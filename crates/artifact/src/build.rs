@@ -165,6 +165,7 @@ impl Builder<'_> {
             ("DEBARK_COMMIT", source.commit.clone()),
         ];
         let tests = self.test(&tree, &variables, step)?;
+        let mut removed = None;
         step(Step::Build(&version));
         let made = match &self.package.build {
             Build::Files(files) => {
@@ -184,6 +185,8 @@ impl Builder<'_> {
                     commit: &source.commit,
                 };
                 deb::build::build(&clean, files, &identity, &out)?;
+                // To remove thousands of files takes a while: meanwhile the package is looked at.
+                removed = memory.map(|memory| std::thread::spawn(move || drop(memory)));
                 out
             }
             Build::CargoDeb { args } => {
@@ -208,7 +211,11 @@ impl Builder<'_> {
                 made.package, made.version, self.package.name
             )));
         }
-        self.hand_over(made, &source, tests, started)
+        let built = self.hand_over(made, &source, tests, started);
+        if let Some(removed) = removed {
+            let _ = removed.join();
+        }
+        built
     }
 
     /// Signs the package and puts it with its provenance where it belongs: the package last.

@@ -4,6 +4,7 @@ pub mod ar;
 pub mod build;
 pub mod compress;
 pub mod control;
+pub mod gzip;
 pub mod read;
 pub mod scripts;
 pub mod sign;

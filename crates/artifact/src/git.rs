@@ -153,14 +153,18 @@ impl Checkout {
     /// # Errors
     /// The commit is damaged, has a submodule, or `to` cannot be written to.
     pub fn export(&self, to: &Path) -> Result<(), SourceError> {
-        self.export_within(to, u64::MAX).map(drop)
+        self.export_as(to, Left { count: 0, bytes: u64::MAX, times: true }).map(drop)
     }
 
-    /// The same, unless the files have more than `most` bytes: then false, and what was written by then is there.
+    /// The same without the files' times, unless they have more than `most` bytes: then false, and what was written by then is there.
     ///
     /// # Errors
     /// As for [`Self::export`].
     pub fn export_within(&self, to: &Path, most: u64) -> Result<bool, SourceError> {
+        self.export_as(to, Left { count: 0, bytes: most, times: false })
+    }
+
+    fn export_as(&self, to: &Path, mut left: Left) -> Result<bool, SourceError> {
         let oid = git2::Oid::from_str(&self.commit).map_err(|why| error(why.message()))?;
         let failed = |why: git2::Error| {
             error(format!("the commit {} cannot be read: {}", self.short(), why.message()))
@@ -176,7 +180,6 @@ impl Checkout {
                 error(format!("the commit {} has no directory {}", self.short(), self.below.display()))
             })?;
         }
-        let mut left = Left { count: 0, bytes: most };
         self.write(&tree, to, 0, &mut left)
     }
 
@@ -232,9 +235,10 @@ impl Checkout {
                     let mode = if mode == 0o100_755 { 0o755 } else { 0o644 };
                     let file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
                     let mut file = file.map_err(|why| io(&path, why))?;
-                    file.write_all(blob.content())
-                        .and_then(|()| file.set_modified(time))
-                        .map_err(|why| io(&path, why))?;
+                    file.write_all(blob.content()).map_err(|why| io(&path, why))?;
+                    if left.times {
+                        file.set_modified(time).map_err(|why| io(&path, why))?;
+                    }
                 }
                 (Some(ObjectType::Commit), _) => {
                     return Err(error(format!("{name} is a submodule, and a commit alone does not hold it"))
@@ -247,10 +251,11 @@ impl Checkout {
     }
 }
 
-/// How much was written, and may be.
+/// How much was written, and may be; and whether files get the commit's time.
 struct Left {
     count: usize,
     bytes: u64,
+    times: bool,
 }
 
 /// Files that differ from `HEAD`, below a directory; files that git does not know count as well, ignored ones do not.

@@ -7,6 +7,10 @@ use debark_project::Compression;
 /// The memory that unpacking may take, in bytes; xz -9 takes 65 MiB.
 const MEMORY: u64 = 256 << 20;
 
+/// Bytes that are packed by themselves: as many as xz -6 looks back, where xz itself takes three times as many, which leaves all
+/// processors but one without work on most packages.
+const BLOCK: u64 = 8 << 20;
+
 /// Something that compresses into a writer.
 pub enum Encoder<W: Write> {
     /// xz -6.
@@ -14,7 +18,7 @@ pub enum Encoder<W: Write> {
     /// zstd -3.
     Zstd(zstd::Encoder<'static, W>),
     /// gzip -9.
-    Gzip(flate2::write::GzEncoder<W>),
+    Gzip(super::gzip::Encoder<W>),
 }
 
 impl<W: Write> Encoder<W> {
@@ -32,6 +36,7 @@ impl<W: Write> Encoder<W> {
                 let stream = liblzma::stream::MtStreamBuilder::new()
                     .threads(threads)
                     .preset(6)
+                    .block_size(BLOCK)
                     .check(liblzma::stream::Check::Crc64)
                     .encoder()
                     .map_err(io::Error::other)?;
@@ -44,7 +49,7 @@ impl<W: Write> Encoder<W> {
                 Self::Zstd(encoder)
             }
             Compression::Gzip => {
-                Self::Gzip(flate2::GzBuilder::new().mtime(0).write(to, flate2::Compression::best()))
+                Self::Gzip(super::gzip::Encoder::new(to, usize::try_from(threads).unwrap_or(1)))
             }
         })
     }
@@ -96,7 +101,7 @@ pub const fn suffix(compression: Compression) -> &'static str {
 pub fn decoder<'a>(name: &str, from: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match name.rsplit_once(".tar").map(|(_, suffix)| suffix) {
         Some("") => Box::new(from),
-        Some(".gz") => Box::new(flate2::read::GzDecoder::new(from)),
+        Some(".gz") => Box::new(flate2::read::MultiGzDecoder::new(from)),
         Some(".xz") => {
             let stream = liblzma::stream::Stream::new_stream_decoder(MEMORY, 0).map_err(io::Error::other)?;
             Box::new(liblzma::read::XzDecoder::new_stream(from, stream))

@@ -1,5 +1,6 @@
 //! Debian packages: written reproducibly, read without trust.
 
+mod ahead;
 pub mod ar;
 pub mod build;
 pub mod compress;

@@ -1,8 +1,6 @@
 //! The source of a package: one commit of a git repository, written out as it is recorded.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
@@ -10,6 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use debark_order::{PackageName, PackageVersion};
 use debark_project::Source;
 use git2::{ErrorCode, ObjectType, Repository, Status, StatusOptions};
+
+mod files;
 
 /// Files that a commit may have.
 const MAX_FILES: usize = 1_000_000;
@@ -153,7 +153,7 @@ impl Checkout {
     /// # Errors
     /// The commit is damaged, has a submodule, or `to` cannot be written to.
     pub fn export(&self, to: &Path) -> Result<(), SourceError> {
-        self.export_as(to, Left { count: 0, bytes: u64::MAX, times: true }).map(drop)
+        self.export_as(to, u64::MAX, true).map(drop)
     }
 
     /// The same without the files' times, unless they have more than `most` bytes: then false, and what was written by then is there.
@@ -161,10 +161,10 @@ impl Checkout {
     /// # Errors
     /// As for [`Self::export`].
     pub fn export_within(&self, to: &Path, most: u64) -> Result<bool, SourceError> {
-        self.export_as(to, Left { count: 0, bytes: most, times: false })
+        self.export_as(to, most, false)
     }
 
-    fn export_as(&self, to: &Path, mut left: Left) -> Result<bool, SourceError> {
+    fn export_as(&self, to: &Path, most: u64, times: bool) -> Result<bool, SourceError> {
         let oid = git2::Oid::from_str(&self.commit).map_err(|why| error(why.message()))?;
         let failed = |why: git2::Error| {
             error(format!("the commit {} cannot be read: {}", self.short(), why.message()))
@@ -180,20 +180,22 @@ impl Checkout {
                 error(format!("the commit {} has no directory {}", self.short(), self.below.display()))
             })?;
         }
-        self.write(&tree, to, 0, &mut left)
+        let mut found = Found { count: 0, files: Vec::new() };
+        self.find(&tree, to, 0, &mut found)?;
+        let time = times.then(|| UNIX_EPOCH + Duration::from_secs(self.epoch));
+        files::write(self.repository.path(), &found.files, most, time).map_err(error)
     }
 
-    fn write(
+    /// Makes the directories, and finds what is to be in them.
+    fn find(
         &self,
         tree: &git2::Tree<'_>,
         to: &Path,
         depth: usize,
-        left: &mut Left,
-    ) -> Result<bool, SourceError> {
-        let io = |path: &Path, why: std::io::Error| error(format!("{}: {why}", path.display()));
-        let time = UNIX_EPOCH + Duration::from_secs(self.epoch);
+        found: &mut Found,
+    ) -> Result<(), SourceError> {
         for entry in tree {
-            left.count += 1;
+            found.count += 1;
             let name = entry.name().map_err(|_| error("the commit has a file whose name is not UTF-8"))?;
             if matches!(name, "" | "." | "..")
                 || name.contains(['/', '\0'])
@@ -201,44 +203,26 @@ impl Checkout {
             {
                 return Err(error(format!("the commit has a file {name:?}, which none may be called")));
             }
-            if depth > MAX_DEPTH || left.count > MAX_FILES {
+            if depth > MAX_DEPTH || found.count > MAX_FILES {
                 return Err(error("the commit has too many files, or too deep directories"));
             }
             let path = to.join(name);
-            let damaged = |why: git2::Error| error(format!("{}: {}", path.display(), why.message()));
             match (entry.kind(), entry.filemode()) {
                 (Some(ObjectType::Tree), _) => {
-                    fs::create_dir(&path).map_err(|why| io(&path, why))?;
-                    let below = entry
-                        .to_object(&self.repository)
-                        .and_then(|object| object.peel_to_tree())
-                        .map_err(damaged)?;
-                    if !self.write(&below, &path, depth + 1, left)? {
-                        return Ok(false);
-                    }
+                    fs::create_dir(&path).map_err(|why| error(format!("{}: {why}", path.display())))?;
+                    let below =
+                        entry.to_object(&self.repository).and_then(|object| object.peel_to_tree()).map_err(
+                            |why: git2::Error| error(format!("{}: {}", path.display(), why.message())),
+                        )?;
+                    self.find(&below, &path, depth + 1, found)?;
                 }
                 (Some(ObjectType::Blob), mode) => {
-                    let blob = entry
-                        .to_object(&self.repository)
-                        .and_then(|object| object.peel_to_blob())
-                        .map_err(damaged)?;
-                    match left.bytes.checked_sub(blob.size() as u64) {
-                        Some(bytes) => left.bytes = bytes,
-                        None => return Ok(false),
-                    }
-                    if mode == 0o120_000 {
-                        let target = std::str::from_utf8(blob.content())
-                            .map_err(|_| error(format!("{name}: what the link says is not UTF-8")))?;
-                        symlink(target, &path).map_err(|why| io(&path, why))?;
-                        continue;
-                    }
-                    let mode = if mode == 0o100_755 { 0o755 } else { 0o644 };
-                    let file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
-                    let mut file = file.map_err(|why| io(&path, why))?;
-                    file.write_all(blob.content()).map_err(|why| io(&path, why))?;
-                    if left.times {
-                        file.set_modified(time).map_err(|why| io(&path, why))?;
-                    }
+                    let kind = match mode {
+                        0o120_000 => files::Kind::Link,
+                        0o100_755 => files::Kind::Program,
+                        _ => files::Kind::Plain,
+                    };
+                    found.files.push(files::Blob { path, kind, oid: entry.id() });
                 }
                 (Some(ObjectType::Commit), _) => {
                     return Err(error(format!("{name} is a submodule, and a commit alone does not hold it"))
@@ -247,15 +231,14 @@ impl Checkout {
                 _ => return Err(error(format!("{name} in the commit is of an unknown kind"))),
             }
         }
-        Ok(true)
+        Ok(())
     }
 }
 
-/// How much was written, and may be; and whether files get the commit's time.
-struct Left {
+/// What a commit has: entries of all kinds, and its files and links.
+struct Found {
     count: usize,
-    bytes: u64,
-    times: bool,
+    files: Vec<files::Blob>,
 }
 
 /// Files that differ from `HEAD`, below a directory; files that git does not know count as well, ignored ones do not.

@@ -1,17 +1,16 @@
 //! Writing a package.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Seek as _, Write};
+use std::io::{self, BufWriter, Read as _, Seek as _, Write};
 use std::path::Path;
 
 use debark_order::{PackageName, PackageVersion};
 use debark_project::{Compression, FileTree};
-use md5::{Digest as _, Md5};
 
 use super::compress::{Encoder, suffix};
 use super::tar::{Entry, Kind, Writer};
-use super::tree::{Content, Tree};
-use super::{DebError, ar, control, scripts};
+use super::tree::{self, Tree};
+use super::{DebError, ahead, ar, control, scripts};
 
 /// What a package is called, and when its source was committed.
 #[derive(Debug, Clone)]
@@ -33,24 +32,20 @@ pub struct Identity<'a> {
 pub fn build(root: &Path, files: &FileTree, identity: &Identity<'_>, out: &Path) -> Result<(), DebError> {
     let mut tree = Tree::collect(root, files)?;
     documentation(root, files, identity, &mut tree)?;
-    let architecture = match &files.control.architecture {
-        Some(name) => name.clone(),
-        None => match tree.architecture()? {
-            Some(name) => name.to_owned(),
-            None => {
-                return Err(DebError(
-                    "the package's programs are for several or unknown architectures: set `architecture`"
-                        .into(),
-                ));
-            }
-        },
-    };
     let failed = |error: io::Error| DebError::at(out, error);
-    let (data, sums) = data_member(&tree, files.compression, identity.epoch, out)?;
+    let Packed { data, sums, heads } = data_member(&tree, files.compression, identity.epoch, out)?;
+    let architecture = match &files.control.architecture {
+        Some(name) => name,
+        None => tree::architecture(&heads).ok_or_else(|| {
+            DebError(
+                "the package's programs are for several or unknown architectures: set `architecture`".into(),
+            )
+        })?,
+    };
     let fields = control::control_file(
         identity.name.as_str(),
         identity.version.as_str(),
-        &architecture,
+        architecture,
         tree.installed_size(),
         &files.control,
     );
@@ -124,34 +119,21 @@ fn documentation(
     Ok(())
 }
 
-/// Hashes what passes.
-struct Hashing<R> {
-    from: R,
-    md5: Md5,
+/// The packed files, in a temporary file, their checksums as text, and how its ELF files begin.
+struct Packed {
+    data: File,
+    sums: String,
+    heads: Vec<tree::Head>,
 }
 
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.from.read(into)?;
-        self.md5.update(into.get(..read).unwrap_or_default());
-        Ok(read)
-    }
-}
-
-/// The packed files, in a temporary file, and their checksums as text.
-fn data_member(
-    tree: &Tree,
-    compression: Compression,
-    epoch: u64,
-    out: &Path,
-) -> Result<(File, String), DebError> {
+fn data_member(tree: &Tree, compression: Compression, epoch: u64, out: &Path) -> Result<Packed, DebError> {
     let failed = |error: io::Error| DebError::at(out, error);
     let beside = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let file = tempfile::tempfile_in(beside).map_err(failed)?;
     let encoder = Encoder::new(BufWriter::with_capacity(1 << 18, file), compression, true).map_err(failed)?;
     let mut writer = Writer::new(BufWriter::with_capacity(1 << 18, encoder));
-    let mut sums = String::new();
-    let mut entry = Entry {
+    let (mut sums, mut heads) = (String::new(), Vec::new());
+    let top = Entry {
         name: "./".into(),
         kind: Kind::Directory,
         mode: 0o755,
@@ -161,9 +143,9 @@ fn data_member(
         mtime: epoch,
         link: String::new(),
     };
-    writer.add(&entry, &mut io::empty()).map_err(failed)?;
-    for (path, item) in tree.items() {
-        entry = Entry {
+    writer.add(&top, &mut io::empty()).map_err(failed)?;
+    ahead::read(tree, |path, item, content| {
+        let mut entry = Entry {
             name: format!("./{path}"),
             kind: Kind::File,
             mode: item.mode,
@@ -173,41 +155,46 @@ fn data_member(
             mtime: epoch,
             link: String::new(),
         };
-        match &item.content {
-            Content::Directory => {
+        match content {
+            ahead::Content::Directory => {
                 entry.name.push('/');
                 entry.kind = Kind::Directory;
-                writer.add(&entry, &mut io::empty()).map_err(failed)?;
+                writer.add(&entry, &mut io::empty()).map_err(failed)
             }
-            Content::Symlink(target) => {
+            ahead::Content::Symlink(target) => {
                 entry.kind = Kind::Symlink;
-                entry.link.clone_from(target);
-                writer.add(&entry, &mut io::empty()).map_err(failed)?;
+                target.clone_into(&mut entry.link);
+                writer.add(&entry, &mut io::empty()).map_err(failed)
             }
-            Content::File { path: source, size } => {
-                entry.size = *size;
-                let from = File::open(source).map_err(|error| DebError::at(source, error))?;
-                let mut from = Hashing { from, md5: Md5::new() };
-                writer.add(&entry, &mut from).map_err(|error| DebError::at(source, error))?;
-                sum(&mut sums, from.md5, path);
-            }
-            Content::Bytes(bytes) => {
+            ahead::Content::Bytes(bytes, md5) => {
                 entry.size = bytes.len() as u64;
-                let mut from = Hashing { from: &bytes[..], md5: Md5::new() };
-                writer.add(&entry, &mut from).map_err(failed)?;
-                sum(&mut sums, from.md5, path);
+                sum(&mut sums, md5, path);
+                heads.extend(tree::elf_head(&bytes));
+                writer.add(&entry, &mut &*bytes).map_err(failed)
+            }
+            ahead::Content::Large(mut from, source, size) => {
+                entry.size = size;
+                let mut head = [0; 20];
+                from.read_exact(&mut head)
+                    .and_then(|()| from.rewind())
+                    .map_err(|error| DebError::at(source, error))?;
+                heads.extend(tree::elf_head(&head));
+                let mut from = ahead::Hashing::new(from);
+                writer.add(&entry, &mut from).map_err(|error| DebError::at(source, error))?;
+                sum(&mut sums, from.sum(), path);
+                Ok(())
             }
         }
-    }
+    })?;
     let finish = || {
         let encoder = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)
     };
-    Ok((finish().map_err(failed)?, sums))
+    Ok(Packed { data: finish().map_err(failed)?, sums, heads })
 }
 
-fn sum(sums: &mut String, md5: Md5, path: &str) {
-    for byte in md5.finalize() {
+fn sum(sums: &mut String, md5: ahead::Sum, path: &str) {
+    for byte in md5 {
         sums.push_str(&format!("{byte:02x}"));
     }
     sums.push_str("  ");

@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn members_are_one_stream_whatever_the_number_of_threads() {
-        let text: Vec<u8> = (0..2_500_000_u32).flat_map(|n| (n % 977).to_string().into_bytes()).collect();
+        let text: Vec<u8> = (0..900_000_u32).flat_map(|n| (n % 977).to_string().into_bytes()).collect();
         for bytes in [&text[..], &text[..MEMBER], b"", b"x"] {
             let pack = |threads| {
                 let mut encoder = Encoder::new(Vec::new(), threads);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -286,28 +285,27 @@ impl Tree {
         };
         self.items.values().map(size).sum()
     }
+}
 
-    /// The architecture that its ELF files are for: `all` without any, `None` for more than one or an unknown one.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub fn architecture(&self) -> Result<Option<&'static str>, DebError> {
-        let mut found = None;
-        for item in self.items.values() {
-            let Content::File { path, .. } = &item.content else { continue };
-            let mut head = [0; 20];
-            let mut file = fs::File::open(path).map_err(|error| DebError::at(path, error))?;
-            if file.read_exact(&mut head).is_err() || !head.starts_with(b"\x7fELF") {
-                continue;
-            }
-            let Some(name) = elf_architecture(&head) else { return Ok(None) };
-            if found.is_some_and(|other| other != name) {
-                return Ok(None);
-            }
-            found = Some(name);
+/// The beginning of an ELF file (elf(5)).
+pub(super) type Head = [u8; 20];
+
+/// The beginning of a file, if it is an ELF file.
+pub(super) fn elf_head(bytes: &[u8]) -> Option<Head> {
+    bytes.first_chunk().filter(|head: &&Head| head.starts_with(b"\x7fELF")).copied()
+}
+
+/// The architecture that ELF files are for: `all` without any, `None` for more than one or an unknown one.
+pub(super) fn architecture(heads: &[Head]) -> Option<&'static str> {
+    let mut found = None;
+    for head in heads {
+        let name = elf_architecture(head)?;
+        if found.is_some_and(|other| other != name) {
+            return None;
         }
-        Ok(Some(found.unwrap_or("all")))
+        found = Some(name);
     }
+    Some(found.unwrap_or("all"))
 }
 
 /// By class, byte order and `e_machine` (elf(5)).

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use debark_order::gate::FailureKind;
-use debark_order::{PackageName, PackageVersion};
+use debark_order::{Digest, PackageName, PackageVersion};
 
 use crate::failure::{Result, fail, file};
 
@@ -202,6 +202,39 @@ pub fn info(name: &PackageName, architecture: Option<&str>, kind: &str) -> Optio
         architecture.map(|architecture| format!("/var/lib/dpkg/info/{name}:{architecture}.{kind}"));
     let bytes = fs::read(plain).ok().or_else(|| fs::read(qualified?).ok())?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Kinds of files that dpkg takes over from a package as they are (deb(5)), or makes of its files (`list`, and `md5sums` if it has none).
+const TAKEN: [&str; 12] = [
+    "list",
+    "md5sums",
+    "conffiles",
+    "preinst",
+    "postinst",
+    "prerm",
+    "postrm",
+    "config",
+    "templates",
+    "triggers",
+    "shlibs",
+    "symbols",
+];
+
+/// What tells two packages of one version: a digest of what dpkg remembers of the .deb that it unpacked last. It is another one if any
+/// file or script is; only dpkg changes it. `None`: dpkg knows no such package.
+pub fn mark(name: &PackageName, database: &Database) -> Option<Digest> {
+    let stanza = database.package(name).filter(|stanza| stanza.is_present())?;
+    let mut text = String::new();
+    for kind in TAKEN {
+        if let Some(content) = info(name, database.architecture(), kind) {
+            text.push_str(&format!("{kind} {}\n{content}", content.len()));
+        }
+    }
+    // As the package has them, whatever became of them here.
+    for one in stanza.conffiles() {
+        text.push_str(&format!("\n{} {}", one.md5, one.path));
+    }
+    Some(Digest::of(text.as_bytes()))
 }
 
 /// Compares versions (deb-version(7)).

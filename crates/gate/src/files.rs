@@ -38,7 +38,7 @@ pub fn report(package: &PackageName) -> Result<FileReport> {
     };
     let live = status::live(&database, &state, package);
     let mut report = FileReport {
-        live: live.clone(),
+        live: status::found(&database, &state, package),
         kept_is_whole: None,
         files: 0,
         wrong: Vec::new(),

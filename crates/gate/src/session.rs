@@ -48,10 +48,7 @@ impl Session {
         let database = Database::read()?;
         let kept = store::find(&order.digest)?.is_some();
         let before = status::live(&database, &state, &order.package);
-        let known = state.packages.get(&order.package);
-        let live = known.is_some_and(|live| live.confirmed && live.digest == Some(order.digest))
-            && state.open.is_none()
-            && database.is_live(&order.package, &order.version);
+        let live = is_live(&order, &state, &database);
         if order.action == Action::Deploy && !live {
             not_down(&order, &state, before.as_ref())?;
         }
@@ -90,7 +87,7 @@ impl Session {
         let (order, id, state) = self.current()?;
         let steps = if order.action == Action::Abort {
             vec![format!("puts back what was live before {} {}", order.package, order.version)]
-        } else if is_live(order, &state)? {
+        } else if is_live(order, &state, &Database::read()?) {
             Vec::new()
         } else {
             let came = self.came.as_ref().filter(|came| came.digest() == order.digest);
@@ -163,7 +160,7 @@ impl Session {
                 return Ok(Installed::default());
             };
             target = live.previous.clone();
-        } else if state.open.is_none() && is_live(order, &state)? {
+        } else if state.open.is_none() && is_live(order, &state, &Database::read()?) {
             return Ok(Installed::default());
         } else if store::find(&order.digest)?.is_none() {
             return Err(fail(
@@ -215,7 +212,7 @@ impl Session {
                 return Err(fail(FailureKind::Reverted, "the host is going back to the version before"));
             }
             Some(_) => return Err(fail(FailureKind::Protocol, "it is not installed yet")),
-            None if is_live(order, &state)? => {}
+            None if is_live(order, &state, &Database::read()?) => {}
             None => return Err(fail(FailureKind::Protocol, "it was not installed by this order")),
         }
         journal::step(order, id, Step::Confirming, "")?;
@@ -283,10 +280,12 @@ fn not_down(order: &Order, state: &State, before: Option<&Version>) -> Result<()
     }
 }
 
-fn is_live(order: &Order, state: &State) -> Result<bool> {
-    let known = state.packages.get(&order.package);
-    let same = known.is_some_and(|live| live.confirmed && live.digest == Some(order.digest));
-    Ok(same && state.open.is_none() && Database::read()?.is_live(&order.package, &order.version))
+fn is_live(order: &Order, state: &State, database: &Database) -> bool {
+    let package = &order.package;
+    let same = state.packages.get(package).is_some_and(|live| {
+        live.confirmed && live.digest == Some(order.digest) && live.is_untouched(package, database)
+    });
+    same && state.open.is_none() && database.is_live(package, &order.version)
 }
 
 fn is_target(open: &Open, order: &Order) -> bool {
@@ -384,6 +383,7 @@ fn reopened(order: &Order, id: Digest, state: &State) -> Result<Option<Open>> {
         sequence: 0,
         confirmed: true,
         previous: None,
+        mark: None,
     });
     let open = Open {
         order: order.clone(),

@@ -6,6 +6,7 @@ use debark_order::gate::{FailureKind, Version};
 use debark_order::{Digest, Order, PackageName, PackageVersion, Sequence};
 use serde::{Deserialize, Serialize};
 
+use crate::dpkg::{self, Database};
 use crate::failure::{Failing as _, Result, call, fail};
 use crate::{journal::Step, place};
 
@@ -42,6 +43,16 @@ pub struct Live {
     pub confirmed: bool,
     /// What was live before.
     pub previous: Option<Version>,
+    /// [`dpkg::mark`] of what the gate has installed; `None` in states of gates that did not note it.
+    #[serde(default)]
+    pub mark: Option<Digest>,
+}
+
+impl Live {
+    /// Whether dpkg has installed nothing else of that version since.
+    pub fn is_untouched(&self, package: &PackageName, database: &Database) -> bool {
+        self.mark.is_none() || self.mark == dpkg::mark(package, database)
+    }
 }
 
 /// An open order.

@@ -11,11 +11,18 @@ use crate::failure::Result;
 use crate::state::State;
 use crate::{locks, place, store, trust, units};
 
-/// The installed version of a package, with its digest if the gate knows it.
+/// The installed version of a package, with its digest if the gate has installed that version.
 pub fn live(database: &Database, state: &State, package: &PackageName) -> Option<Version> {
     let version = database.version(package)?;
     let known = state.packages.get(package).filter(|live| live.version == version);
     Some(Version { version, digest: known.and_then(|live| live.digest) })
+}
+
+/// The same, without the digest if somebody else has installed another package of that version.
+pub fn found(database: &Database, state: &State, package: &PackageName) -> Option<Version> {
+    let recorded = live(database, state, package)?;
+    let untouched = state.packages.get(package).is_none_or(|live| live.is_untouched(package, database));
+    Some(Version { digest: recorded.digest.filter(|_| untouched), ..recorded })
 }
 
 /// The host's state; of all packages that the gate ever installed, if `packages` is empty.
@@ -42,7 +49,7 @@ pub fn host(packages: &[PackageName]) -> Result<HostState> {
         let known = state.packages.get(name);
         PackageState {
             package: name.clone(),
-            live: live(&database, &state, name),
+            live: found(&database, &state, name),
             sequence: known.map_or(0, |live| live.sequence),
             confirmed: known.is_some_and(|live| live.confirmed),
             kept: kept.iter().filter(|kept| kept.package == *name).map(store::Kept::as_version).collect(),

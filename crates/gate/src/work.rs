@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use debark_order::Action;
 use debark_order::gate::{Failure, FailureKind, Version};
+use debark_order::{Action, Digest};
 
+use crate::dpkg::{self, Database};
 use crate::failure::{Result, fail};
 use crate::journal::{self, Step};
 use crate::state::{self, Finished, Live, Open, Phase, State};
@@ -95,6 +96,7 @@ fn forget(open: &Open, failure: &Failure) -> Result<()> {
     let live = open.back.clone();
     finish(
         open,
+        None,
         Finished { id: open.id, confirmed: false, live, why: failure.message.clone(), notes: Vec::new() },
     )?;
     if open.deadline.is_some() { unit::disarm() } else { Ok(()) }
@@ -102,6 +104,7 @@ fn forget(open: &Open, failure: &Failure) -> Result<()> {
 
 fn installed(open: &Open, outcome: Outcome) -> Result<Outcome> {
     journal::step(&open.order, open.id, Step::Installed, "")?;
+    let mark = dpkg::mark(&open.order.package, &Database::read()?);
     State::update(|state| {
         let package = &open.order.package;
         // An order to abort restores what was good: there is nothing to confirm.
@@ -115,6 +118,7 @@ fn installed(open: &Open, outcome: Outcome) -> Result<Outcome> {
                     sequence: open.order.sequence,
                     confirmed,
                     previous,
+                    mark,
                 };
                 state.packages.insert(package.clone(), live);
             }
@@ -160,6 +164,7 @@ pub fn back(open: &Open, why: &str) -> Result<Outcome> {
     journal::step(&open.order, open.id, Step::Reverted, why)?;
     finish(
         open,
+        dpkg::mark(&open.order.package, &Database::read()?),
         Finished {
             id: open.id,
             confirmed: false,
@@ -174,13 +179,14 @@ pub fn back(open: &Open, why: &str) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// An open order ends without having become live.
-fn finish(open: &Open, finished: Finished) -> Result<()> {
+/// An open order ends without having become live; `mark` is that of what was put back.
+fn finish(open: &Open, mark: Option<Digest>, finished: Finished) -> Result<()> {
     State::update(|state| {
         let package = &open.order.package;
         match &open.back_live {
             Some(live) => {
-                state.packages.insert(package.clone(), live.clone());
+                let mark = mark.or(live.mark);
+                state.packages.insert(package.clone(), Live { mark, ..live.clone() });
             }
             None => {
                 state.packages.remove(package);

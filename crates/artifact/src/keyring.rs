@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pgp::composed::{Deserializable as _, DetachedSignature, SignedPublicKey};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::Signature;
+use pgp::packet::{Signature, SubpacketData};
 use pgp::types::{KeyDetails as _, Timestamp, VerifyingKey};
 
 use crate::key::KeyError;
@@ -199,8 +199,26 @@ impl PublicKey {
             .map_err(|error| KeyError::new(format!("{} cannot be written: {error}", self.file.display())))
     }
 
+    /// Whether a detached signature by this key, in packets, has nothing but what [`Keyring::verify`] looks at: what stands beside the signed
+    /// subpackets (RFC 9580, 5.2.3) names this key and no more, and nothing is written in another way than usual.
+    pub fn is_bare(&self, signature: &[u8]) -> bool {
+        use pgp::ser::Serialize as _;
+        let Ok(parsed) = DetachedSignature::from_bytes(signature) else { return false };
+        let config = parsed.signature.config();
+        let beside = config.into_iter().flat_map(|config| &config.unhashed_subpackets);
+        let names_us = beside.into_iter().all(|subpacket| {
+            !subpacket.is_critical
+                && match &subpacket.data {
+                    SubpacketData::IssuerKeyId(id) => self.has(&id.to_string().to_uppercase()),
+                    SubpacketData::IssuerFingerprint(fingerprint) => self.has(&format!("{fingerprint:X}")),
+                    _ => false,
+                }
+        });
+        names_us && parsed.to_bytes().is_ok_and(|usual| usual == signature)
+    }
+
     /// Whether the primary key or a subkey has this fingerprint, or a key id that is its end.
-    fn has(&self, issuer: &str) -> bool {
+    pub(crate) fn has(&self, issuer: &str) -> bool {
         let subkeys = self.key.public_subkeys.iter().map(|subkey| format!("{:X}", subkey.key.fingerprint()));
         issuer.len() >= 16
             && std::iter::once(self.fingerprint.clone()).chain(subkeys).any(|own| own.ends_with(issuer))

@@ -362,16 +362,20 @@ impl Envelope {
         Self::parse(&bytes).map_err(|error| bad(error.to_string()))
     }
 
-    /// As [`Self::read`], of bytes.
+    /// As [`Self::read`], of bytes, which have to be as [`Self::to_json`] writes them: so nothing in them can be changed unseen.
     ///
     /// # Errors
-    /// It is none, or too long.
+    /// It is none, written in another way, or too long.
     pub fn parse(bytes: &[u8]) -> Result<Self, ProvenanceError> {
         if bytes.len() as u64 > MAX_ENVELOPE {
             return Err(ProvenanceError::Unreadable("the provenance is too long".into()));
         }
-        serde_json::from_slice(bytes)
-            .map_err(|error| ProvenanceError::Unreadable(format!("no DSSE envelope: {error}")))
+        let envelope: Self = serde_json::from_slice(bytes)
+            .map_err(|error| ProvenanceError::Unreadable(format!("no DSSE envelope: {error}")))?;
+        if envelope.to_json().as_bytes() != bytes {
+            return Err(ProvenanceError::Unreadable("the DSSE envelope is not as debark writes it".into()));
+        }
+        Ok(envelope)
     }
 
     /// As JSON, one line.
@@ -400,10 +404,10 @@ impl Envelope {
             .map_err(|_| ProvenanceError::Unreadable("the envelope's payload is no base64".into()))
     }
 
-    /// What it holds, if a trusted key has signed it.
+    /// What it holds, if a trusted key has signed it and nothing else is in it.
     ///
     /// # Errors
-    /// None has.
+    /// None has, or something is.
     pub fn verify<'a>(
         &self,
         keyring: &'a Keyring,
@@ -418,6 +422,9 @@ impl Envelope {
                 continue;
             };
             match keyring.verify(Some(&sig), &encoded[..], now) {
+                Ok(key) if !key.has(&signature.keyid) || !key.is_bare(&sig) => {
+                    why = Distrust::Malformed("something is in it that its key did not sign");
+                }
                 Ok(key) => return Ok((Provenance::parse(&bytes)?, key)),
                 Err(error) => why = error,
             }
@@ -478,7 +485,38 @@ mod tests {
         let unsigned = provenance().seal(None).unwrap();
         assert!(matches!(unsigned.verify(&keyring, 0), Err(ProvenanceError::Distrust(Distrust::Unsigned))));
         let other = Provenance { commit: "f".repeat(40), ..provenance() };
+        let mut forged = sealed.clone();
+        forged.signatures[0].keyid = "F".repeat(40);
+        assert!(forged.verify(&keyring, 0).is_err());
         let forged = Envelope { payload: STANDARD.encode(other.statement()), ..sealed };
         assert!(matches!(forged.verify(&keyring, 0), Err(ProvenanceError::Distrust(Distrust::Bad(_)))));
+    }
+
+    #[test]
+    fn every_flipped_byte_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = BuildKey::generate("Builds <builds@example.org>", None).unwrap();
+        std::fs::write(directory.path().join("a.asc"), key.public().unwrap()).unwrap();
+        let keyring = Keyring::load(directory.path(), Path::new("/nonexistent")).unwrap();
+        let holds = |bytes: &[u8]| Envelope::parse(bytes).is_ok_and(|it| it.verify(&keyring, 0).is_ok());
+        let sealed = provenance().seal(Some(&key)).unwrap();
+        let bytes = sealed.to_json().into_bytes();
+        assert!(holds(&bytes));
+        // What is signed is one piece: some of its bytes stand for all.
+        let payload = 100..100 + sealed.payload.len() - 200;
+        for at in (0..bytes.len()).filter(|at| !payload.contains(at) || at % 64 == 0) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            assert!(!holds(&flipped), "byte {at}, {:?}", char::from(flipped[at]));
+        }
+        // All bits of the signature, some of which the base64 above does not reach.
+        let signature = STANDARD.decode(&sealed.signatures[0].sig).unwrap();
+        for bit in 0..signature.len() * 8 {
+            let mut flipped = signature.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let mut forged = sealed.clone();
+            forged.signatures[0].sig = STANDARD.encode(&flipped);
+            assert!(!holds(forged.to_json().as_bytes()), "bit {bit} of the signature");
+        }
     }
 }

@@ -342,7 +342,12 @@ impl Job<'_> {
             // Within the budget: the deployment is good, and says who is behind.
             Outcome::Succeeded if self.is_forward() && ending.unrecorded.is_none() => 0,
             Outcome::Succeeded if good > 0 && behind == 0 && ending.unrecorded.is_none() => {
-                let failed = ending.hosts.iter().any(|host| host.result == HostOutcome::Failed);
+                let failed = ending.hosts.iter().any(|host| match host.result {
+                    HostOutcome::Failed => true,
+                    // It would not: what is live there is what was to be got rid of.
+                    HostOutcome::Untouched => host.message.is_some(),
+                    _ => false,
+                });
                 if failed { exit::FAILED } else { 0 }
             }
             Outcome::Succeeded => lost,

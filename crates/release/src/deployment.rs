@@ -247,7 +247,7 @@ impl Deployment<'_> {
             Some(stop) => Some(stop),
             None => self.waves()?,
         };
-        let Some(mut stop) = stop else { return Ok(None) };
+        let Some(mut stop) = stop.or_else(|| self.in_vain()) else { return Ok(None) };
         // After a rollback there is nothing to go back to: that is what it was to get away from.
         if self.is_forward() {
             self.put_back(&mut stop)?;
@@ -255,6 +255,21 @@ impl Deployment<'_> {
             stop.outcome = Outcome::Failed;
         }
         Ok(Some(stop))
+    }
+
+    /// A rollback or an abort goes on where it can; here it could nowhere. Hosts out of reach are brought up to date later.
+    fn in_vain(&self) -> Option<Stop> {
+        let helps = |slot: &Slot| {
+            matches!(slot.standing, Standing::Healthy | Standing::Untouched | Standing::Lost { .. })
+        };
+        if self.is_forward() || self.any(helps) {
+            return None;
+        }
+        let trouble = self.slots.iter().find_map(|slot| {
+            let slot = lock(slot);
+            Some(format!("{}: {}", slot.host, slot.trouble.as_ref()?.1))
+        });
+        Some(stopped(trouble?, Outcome::Refused))
     }
 
     const fn is_forward(&self) -> bool {

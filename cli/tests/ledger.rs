@@ -308,3 +308,66 @@ fn approvals_and_holds_are_told() {
         (&"approved".into(), &format!("sha256:{digest}").into())
     );
 }
+
+/// An agent that ends with the test.
+struct Agent(std::process::Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn agents_and_certificates_sign_the_record() {
+    let dir = project();
+    let path = |name: &str| dir.path().join(name);
+    let run = |program: &str, args: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(args).current_dir(dir.path()).env("SSH_AUTH_SOCK", path("agent"));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{program} {args:?}: {output:?}");
+    };
+    let mut agent = Command::new("ssh-agent");
+    agent.args(["-D", "-a"]).arg(path("agent")).stdout(std::process::Stdio::null());
+    let _agent = Agent(agent.spawn().unwrap());
+    let begin = std::time::Instant::now();
+    while !path("agent").exists() {
+        assert!(begin.elapsed().as_secs() < 60, "there is no agent");
+        std::thread::yield_now();
+    }
+    // Bob's key is certified by the team's, which is the one that the project knows.
+    run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", "ca"]);
+    run("ssh-keygen", &["-q", "-s", "ca", "-I", "bob", "-n", "bob@example.org", "-V", "-1d:+1d", "bob.pub"]);
+    let public = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+    let signers =
+        format!("alice@example.org {}*@example.org cert-authority {}", public("alice.pub"), public("ca.pub"));
+    std::fs::write(path(".debark/signers"), signers).unwrap();
+    // Both are in the agent, and nowhere else.
+    run("ssh-add", &["-q", "alice", "bob"]);
+    for name in ["alice", "bob"] {
+        std::fs::remove_file(path(name)).unwrap();
+    }
+    let debark = |key: &str, args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_debark"));
+        command.args(args).current_dir(dir.path()).env("NO_COLOR", "1").env("SSH_AUTH_SOCK", path("agent"));
+        command.env("DEBARK_KEY", path(key)).env_remove("DEBARK_PROJECT");
+        let output = command.output().unwrap();
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code().unwrap(), text)
+    };
+    let (code, said) = debark("alice.pub", &["hold", "shop", "--env", "prod", "--reason", "ticket 7"]);
+    assert!(code == 0 && said.contains("(alice@example.org)"), "{said}");
+    let digest = "a".repeat(64);
+    let (code, said) = debark("bob-cert.pub", &["approve", "shop@1.0", "--env", "prod", "--digest", &digest]);
+    assert!(code == 0 && said.contains("bob@example.org"), "{said}");
+    // The key alone, without the team's word for it, is nobody's.
+    let (code, said) = debark("bob.pub", &["approve", "shop@1.1", "--env", "prod", "--digest", &digest]);
+    assert!(code != 0, "{said}");
+    let (code, said) = debark("alice.pub", &["ledger", "verify", "--anew"]);
+    assert!(code == 0 && said.contains("prod: 2 entries, whole"), "{said}");
+    let (code, said) = debark("alice.pub", &["ledger", "log", "--env", "prod"]);
+    assert_eq!((code, said.matches("Good \"git\" signature for").count()), (0, 2), "{said}");
+}

@@ -33,6 +33,7 @@ fn from_a_commit_to_production_and_back() {
     rules::old_versions_go(&shop);
     rules::drift(&shop);
     rules::an_apt_source(&shop);
+    rules::hosts_keep_some_versions(&shop);
 }
 
 /// Deployers that die, sleep, or come at the same time; hosts that are dead.

@@ -111,6 +111,31 @@ pub fn the_chain_is_verified(shop: &Releases<'_>) {
     let _ = shop.debark("alice", &["verify", "shop@1.1.0"]).ends(2).says("FAILED");
     fs::write(&package, &bytes).unwrap();
     let _ = shop.debark("alice", &["verify", "shop@1.1.0"]).ends(0);
+
+    // Provenance: what it says, and who signed it.
+    let mut provenance = package.into_os_string();
+    provenance.push(".intoto.json");
+    let text = fs::read_to_string(&provenance).unwrap();
+    for (field, flipped) in [("\"payload\":\"", 20), ("\"sig\":\"", 60)] {
+        let compact = text.replace("\": \"", "\":\"");
+        let at = compact.find(field).expect(field) + field.len() + flipped;
+        let mut changed = compact.into_bytes();
+        changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+        fs::write(&provenance, changed).unwrap();
+        let bad = shop.debark("alice", &["verify", "shop@1.1.0"]).ends(2);
+        let line = bad.out.lines().find(|line| line.contains("FAILED")).expect("a failure").to_owned();
+        assert!(line.contains("provenance"), "{field} {line}");
+    }
+    fs::write(&provenance, text).unwrap();
+    let _ = shop.debark("alice", &["verify", "shop@1.1.0"]).ends(0);
+
+    // The .deb that a host keeps for its way back.
+    let flip = "cp -a /var/lib/debark/gate/store /root/store; for f in /var/lib/debark/gate/store/*.deb; do printf X | dd of=$f bs=1 seek=200 count=1 conv=notrunc status=none; done";
+    let _ = shop.on("h2", flip).ends(0);
+    let bad = shop.debark("alice", &["verify", "h2"]).ends(2);
+    assert!(bad.out.contains("kept: the .deb that it keeps has been changed"), "{}", bad.out);
+    let _ = shop.on("h2", "cp -a /root/store/. /var/lib/debark/gate/store/; rm -r /root/store").ends(0);
+    let _ = shop.debark("alice", &["verify", "h2"]).ends(0);
 }
 
 fn walk(directory: &Path) -> Vec<PathBuf> {

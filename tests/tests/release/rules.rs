@@ -123,8 +123,47 @@ pub fn drift(shop: &Releases<'_>) {
     let _ = shop.on("h1", "dpkg -r shop").ends(0);
     let _ = shop.debark("alice", &["status", "--env", "staging"]).ends(2).says("missing");
     // The same order again puts it right.
-    let _ = shop.debark("alice", &["deploy", "shop@1.3.0", "--to", "staging"]).ends(0);
+    let again = || {
+        let _ = shop.debark("alice", &["deploy", "shop@1.3.0", "--to", "staging"]).ends(0);
+        let _ = shop.debark("alice", &["status", "--env", "staging"]).ends(0);
+    };
+    again();
+    // The very same file by hand is no drift; another one of that version is.
+    let kept = "set -e; cd /root; rm -rf x; for f in /var/lib/debark/gate/store/*.deb; do [ \"$(dpkg-deb -f $f Version)\" != 1.3.0 ] || deb=$f; done";
+    let _ = shop.on("h1", &format!("{kept}; dpkg -i $deb")).ends(0);
     let _ = shop.debark("alice", &["status", "--env", "staging"]).ends(0);
+    let other = format!(
+        "{kept}; dpkg-deb -R $deb x; echo more >>x/usr/bin/shop; rm x/DEBIAN/md5sums; dpkg-deb -b x x.deb; dpkg -i x.deb"
+    );
+    let _ = shop.on("h1", &other).ends(0);
+    assert_eq!(shop.dpkg("h1"), "install ok installed 1.3.0");
+    let _ = shop.debark("alice", &["status", "--env", "staging"]).ends(2).says("drift");
+    let verified = shop.debark("alice", &["verify", "staging"]).ends(2);
+    let _ = verified.says("is installed, from another file than").says("/usr/bin/shop: other content");
+    again();
+    let _ = shop.debark("alice", &["verify", "staging"]).ends(0);
+}
+
+/// A host keeps so many versions; to what it has dropped there is no way back without the store.
+pub fn hosts_keep_some_versions(shop: &Releases<'_>) {
+    shop.edit("deploy:\n", "deploy:\n  keep: 2\n");
+    for version in ["1.6.0", "1.7.0", "1.8.0"] {
+        shop.publish(version, true);
+        let _ = shop.debark("alice", &["deploy", "shop", "--to", "staging"]).ends(0);
+    }
+    let versions = "for f in /var/lib/debark/gate/store/*.deb; do dpkg-deb -f $f Version; done | sort";
+    assert_eq!(shop.on("h1", versions).ends(0).out, "1.7.0\n1.8.0\n");
+    let away = shop.home.join("store-away");
+    fs::rename(shop.store(), &away).unwrap();
+    let before = shop.on("h1", "wc -l </var/log/dpkg.log").out;
+    let args = ["rollback", "shop", "--env", "staging", "--to", "1.6.0", "--reason", "x"];
+    let gone = shop.debark("bob", &args).ends(3);
+    let _ = gone.says("shop 1.6.0 was not begun").says("h1 does not have that version any more");
+    assert_eq!(shop.version("h1"), "1.8.0");
+    assert_eq!(shop.on("h1", "wc -l </var/log/dpkg.log").out, before, "nothing was touched");
+    let _ = shop.debark("bob", &["rollback", "shop", "--env", "staging", "--reason", "x"]).ends(0);
+    assert_eq!(shop.version("h1"), "1.7.0");
+    fs::rename(&away, shop.store()).unwrap();
 }
 
 /// With a source of `debark enroll`, plain apt installs a version by name, and `apt-get upgrade` is no deployment.

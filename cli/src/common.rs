@@ -116,6 +116,7 @@ impl Opened {
         let options = CompileOptions {
             extra_vars: self.extra_vars.clone(),
             roles_path: config::roles_path(),
+            collections_path: config::collections_path(),
             ..CompileOptions::default()
         };
         let compiler = Arc::new(Compiler::new(sources.clone(), self.vault.clone(), options));

@@ -95,6 +95,7 @@ fn prepared(args: &RunArgs, sources: &Arc<SourceMap>) -> Result<Ready, Vec<Diagn
         start_at_task: args.start_at_task.clone(),
         extra_vars: opened.extra_vars.clone(),
         roles_path: config::roles_path(),
+        collections_path: config::collections_path(),
         force_handlers,
         gather_explicitly: settings.gather_explicitly,
         strategy: settings.strategy.clone(),

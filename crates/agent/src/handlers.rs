@@ -181,7 +181,12 @@ fn is_called(own: &str, role: Option<u32>, wanted: &str, running: &Running) -> b
     let masked = || wanted.contains(MASK) && running.on.scrub(&rendered) == wanted;
     rendered == wanted
         || masked()
-        || play.role(role).is_some_and(|role| wanted == format!("{} : {rendered}", role.name))
+        || play.role(role).is_some_and(|role| {
+            let called = |name: &str| {
+                wanted.strip_prefix(name).and_then(|rest| rest.strip_prefix(" : ")) == Some(&*rendered)
+            };
+            called(&role.name) || called(&role.full_name())
+        })
 }
 
 impl Running<'_> {

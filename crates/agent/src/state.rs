@@ -234,10 +234,13 @@ impl PlayState {
         scope.push(self.magic.clone(), Plain);
         if let Some(role) = role {
             let mut magic = debark_value::map! {
-                "role_name" => role.name.rsplit('.').next().unwrap_or_default(),
-                "ansible_role_name" => role.name.as_str(),
+                "role_name" => role.name.as_str(),
+                "ansible_role_name" => &*role.full_name(),
                 "role_path" => role.path.as_str(),
             };
+            if let Some(collection) = &role.collection {
+                magic.insert("ansible_collection_name".into(), collection.as_str().into());
+            }
             if !role.parents.is_empty() {
                 let parents = Value::list(role.parents.iter().map(|name| Value::from(name.as_str())));
                 magic.insert("ansible_parent_role_names".into(), parents);

@@ -152,7 +152,7 @@ pub static KEYWORDS: &[Keyword] = &[
     key("connection", Text, ALL, "How to connect: `ssh` or `local`."),
     key("remote_user", Text, ALL, "User to log in as."),
     key("port", Int, ALL, "Port to connect to."),
-    key("collections", List, ALL, "Collections to look names up in; accepted and not needed."),
+    key("collections", List, ALL, "Collections in which a play looks for roles; modules need none."),
     key("debugger", Text, ALL, "Accepted and without effect."),
 ];
 

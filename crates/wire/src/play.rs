@@ -4,6 +4,7 @@
 //! tasks that tags leave out are gone, parameters are checked. What is left as text with `{{ }}` is rendered on the
 //! host.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use debark_value::{Map, Value};
@@ -134,8 +135,10 @@ pub struct Gather {
 /// A role, as the tasks in it see it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Role {
-    /// Name as written.
+    /// Its own name.
     pub name: String,
+    /// `namespace.collection`, if it is of one.
+    pub collection: Option<String>,
     /// Directory on the controller.
     pub path: String,
     /// `defaults/main.yml`: below everything. May hold templates.
@@ -155,6 +158,16 @@ pub struct Role {
     pub dependencies: Vec<u32>,
     /// Whether later tasks of the play see its vars and defaults (`roles:`, `import_role`, `public: true`).
     pub public: bool,
+}
+
+impl Role {
+    /// Its name with that of its collection.
+    pub fn full_name(&self) -> Cow<'_, str> {
+        match &self.collection {
+            Some(collection) => format!("{collection}.{}", self.name).into(),
+            None => self.name.as_str().into(),
+        }
+    }
 }
 
 /// A task or a block of them.

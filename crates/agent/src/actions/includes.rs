@@ -125,7 +125,9 @@ fn include(call: &Call, what: &str, request: Request, apply: Keywords, vars: Map
     {
         let mut play = running.play.borrow_mut();
         if let Some(asker) = play.role(outer.role) {
-            let above: Vec<String> = [&asker.name].into_iter().chain(&asker.parents).cloned().collect();
+            let above: Vec<String> = std::iter::once(asker.full_name().into_owned())
+                .chain(asker.parents.iter().cloned())
+                .collect();
             roles
                 .iter_mut()
                 .filter(|role| role.included)

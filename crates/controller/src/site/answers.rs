@@ -148,6 +148,7 @@ impl Site {
             Request::IncludeTasks { file, role_path, from, role, tags, handlers, next } => {
                 let asking = Asking {
                     playbook_dir: dir,
+                    collections: &compiled.collections,
                     role_path: role_path.as_deref().map(Path::new),
                     role,
                     from: &from,
@@ -161,6 +162,7 @@ impl Site {
             Request::IncludeRole { name, options, parent, role_path, tags, next, .. } => {
                 let asking = Asking {
                     playbook_dir: dir,
+                    collections: &compiled.collections,
                     role_path: role_path.as_deref().map(Path::new),
                     role: parent,
                     from: compiled.play.files.first().map_or("", String::as_str),

@@ -1,6 +1,8 @@
 //! Which module a task runs, and with what: `module: {...}`, `module: k=v`, `action:`, `local_action:`, `args:`
 //! (Ansible's `parsing.mod_args`).
 
+use std::path::{Path, PathBuf};
+
 use debark_value::Value;
 
 use super::actions::{self, Free, Resolved};
@@ -14,8 +16,8 @@ use crate::yaml::{Key, Kind, Node, Style};
 /// A task's module with its parameters as written.
 pub(super) struct Action {
     pub resolved: Resolved,
-    /// The module's name as written, if debark does not have it.
-    pub foreign: Option<String>,
+    /// The module's name as written, if debark does not have it; and what is to be said if a host needs it.
+    pub foreign: Option<(String, Diagnostic)>,
     /// Where the module is named.
     pub span: Span,
     /// Parameters with their places; aliases as written.
@@ -51,11 +53,11 @@ impl Ctx<'_> {
             unknown.into_iter().partition(|(key, _)| actions::resolve(&key.name).is_ok());
         let Some(((key, node), more)) = known.split_first() else {
             if let [(key, node)] = rest[..]
-                && actions::is_foreign(&key.name)
+                && let Some(missing) = self.foreign(key)
             {
                 let given = self.parameters(&actions::FOREIGN, key.span, node)?;
                 let action = self.finish_action(task, actions::FOREIGN, key.span, given, false)?;
-                return Some(Action { foreign: Some(key.name.to_string()), ..action });
+                return Some(Action { foreign: Some((key.name.to_string(), missing)), ..action });
             }
             self.no_module(task, &rest, level);
             return None;
@@ -69,6 +71,33 @@ impl Ctx<'_> {
         let resolved = actions::resolve(&key.name).ok()?;
         let given = self.parameters(&resolved, key.span, node)?;
         self.finish_action(task, resolved, key.span, given, false)
+    }
+
+    /// What is to be said of a module that exists, but not here.
+    fn foreign(&self, key: &Key) -> Option<Diagnostic> {
+        let error = match self.python_module(key) {
+            Some(file) => Diagnostic::error(format!("there is no module `{}`", key.name)).hint(format!(
+                "{} is a module in Python, which debark does not run: do it with `command` or `script`, or put it under a condition that no host of the play meets",
+                file.display()
+            )),
+            None if actions::is_foreign(&key.name) => actions::resolve(&key.name).err()?,
+            None => return None,
+        };
+        Some(error.at(key.span))
+    }
+
+    /// A module of that name in a directory `library` of the role or beside the playbook.
+    fn python_module(&self, key: &Key) -> Option<PathBuf> {
+        if key.name.contains(['/', '.']) {
+            return None;
+        }
+        let file = self.compiler.sources.get(key.span.file)?;
+        // A role's tasks lie one level below it, or deeper.
+        let above = Path::new(&file.path).ancestors().skip(1).take(4);
+        above
+            .chain([&*self.playbook_dir])
+            .map(|dir| dir.join("library").join(format!("{}.py", key.name)))
+            .find(|path| path.is_file())
     }
 
     fn conflict(&mut self, key: &Key, other: &str) {

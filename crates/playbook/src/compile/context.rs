@@ -19,6 +19,8 @@ pub(super) struct Ctx<'a> {
     pub diagnostics: Vec<Diagnostic>,
     /// Directory of the playbook: the last place where anything is looked for.
     pub playbook_dir: PathBuf,
+    /// Collections in which roles are looked for that are named without one.
+    pub collections: Vec<String>,
     /// Where numbers start.
     pub base: wire::Next,
     pub next_task: u32,
@@ -119,6 +121,7 @@ impl<'a> Ctx<'a> {
             compiler,
             diagnostics: Vec::new(),
             playbook_dir: playbook_dir.to_owned(),
+            collections: Vec::new(),
             base,
             next_task: base.task,
             roles: Vec::new(),

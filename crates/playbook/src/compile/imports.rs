@@ -153,13 +153,7 @@ impl Ctx<'_> {
         };
         let reported = self.diagnostics.len();
         let Some(path) = self.find_tasks(name.trim(), node.span, scope) else {
-            // A condition or an empty loop may keep it from ever being included.
-            if scope.conditional || looping {
-                self.diagnostics
-                    .iter_mut()
-                    .skip(reported)
-                    .for_each(|error| error.severity = Severity::Warning);
-            }
+            self.may_never_be_included(reported, looping, scope);
             return;
         };
         if self.seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
@@ -169,8 +163,16 @@ impl Ctx<'_> {
         }
     }
 
+    /// A condition or an empty loop may keep something from ever being included: that it is not there is no error yet.
+    fn may_never_be_included(&mut self, reported: usize, looping: bool, scope: &Scope) {
+        if scope.conditional || looping {
+            let new = self.diagnostics.iter_mut().skip(reported);
+            new.for_each(|error| error.severity = Severity::Warning);
+        }
+    }
+
     /// The same for `include_role`.
-    pub fn look_into_role(&mut self, action: &Action, args: &Map, scope: &Scope) {
+    pub fn look_into_role(&mut self, action: &Action, args: &Map, looping: bool, scope: &Scope) {
         let Some((_, node)) = arg(&action.args, &["name", "role", "_raw_params"]) else {
             return;
         };
@@ -186,6 +188,11 @@ impl Ctx<'_> {
         };
         let mut reference = RoleRef::new(name, node.span);
         reference.read_options(self, &action.args, scope);
+        let reported = self.diagnostics.len();
+        if self.find_role(&reference, scope).is_none() {
+            self.may_never_be_included(reported, looping, scope);
+            return;
+        }
         let key = PathBuf::from(format!("role:{}", reference.identity()));
         if self.seen.insert(key) {
             let mut inner = scope.clone();

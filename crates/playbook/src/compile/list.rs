@@ -70,7 +70,7 @@ impl CompiledPlay {
                     let own = if task.name.is_empty() { &task.action } else { &task.name };
                     let role = task.role.and_then(|role| self.play.roles.get(role as usize));
                     let name = match role {
-                        Some(role) if !task.name.is_empty() => format!("{} : {own}", role.name),
+                        Some(role) if !task.name.is_empty() => format!("{} : {own}", role.full_name()),
                         _ => own.clone(),
                     };
                     listed.push(ListedTask { name, tags: tags.into_iter().collect() });

@@ -7,6 +7,7 @@
 mod action;
 mod actions;
 mod block;
+mod collection;
 mod context;
 mod files;
 mod guard;
@@ -30,7 +31,7 @@ mod words;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use debark_value::{Map, Value};
 use debark_wire::Play;
@@ -56,6 +57,9 @@ pub struct CompileOptions {
     pub extra_vars: Map,
     /// Where roles are looked for besides `roles/` beside the playbook: see [`roles_path`](crate::vars::config::roles_path).
     pub roles_path: Vec<PathBuf>,
+    /// Where collections are looked for besides `collections/` beside the playbook: see
+    /// [`collections_path`](crate::vars::config::collections_path).
+    pub collections_path: Vec<PathBuf>,
     /// `--force-handlers`.
     pub force_handlers: bool,
     /// Facts are gathered only where a play says so.
@@ -93,6 +97,8 @@ pub struct CompiledPlay {
     pub vars_prompt: Vec<Prompt>,
     /// Directory of the playbook file.
     pub playbook_dir: PathBuf,
+    /// `collections`: where roles are looked for that are named without one.
+    pub collections: Vec<String>,
     /// Names of the roles in `roles`, in order.
     pub role_names: Vec<String>,
 }
@@ -164,18 +170,25 @@ pub struct Compiler {
     store: files::Store,
     /// Numbers for roles that run once, the same in what is included later.
     once: Mutex<HashMap<String, u32>>,
+    /// Where collections are.
+    collections: OnceLock<Vec<PathBuf>>,
 }
 
 impl Compiler {
     /// A compiler for one run.
     pub fn new(sources: Arc<SourceMap>, vault: Arc<dyn Decrypt>, options: CompileOptions) -> Self {
-        Self { sources, vault, options, store: files::Store::default(), once: Mutex::default() }
+        let (store, once) = (files::Store::default(), Mutex::default());
+        Self { sources, vault, options, store, once, collections: OnceLock::new() }
     }
 
     fn number_of_role(&self, key: &str) -> u32 {
         let mut numbers = self.once.lock().unwrap_or_else(PoisonError::into_inner);
         let next = numbers.len() as u32;
         *numbers.entry(key.to_owned()).or_insert(next)
+    }
+
+    fn collections(&self) -> &[PathBuf] {
+        self.collections.get_or_init(|| collection::roots(&[], &self.options.collections_path))
     }
 
     /// The files that were read so far.
@@ -193,6 +206,7 @@ impl Compiler {
     /// # Errors
     /// Everything that is wrong with them, warnings included.
     pub fn compile(&self, paths: &[PathBuf]) -> Result<Compiled, Vec<Diagnostic>> {
+        self.collections.get_or_init(|| collection::roots(paths, &self.options.collections_path));
         playbook::compile(self, paths)
     }
 

@@ -35,6 +35,9 @@ impl Ctx<'_> {
         keywords.tags.extend(around.tags.iter().cloned());
         let mut vars = std::mem::take(&mut keywords.vars);
         vars.extend(around.vars.clone());
+        if let Some(list) = node.get("collections").filter(|list| !list.is_null()) {
+            self.collections = self.texts("`collections`", list).into_iter().map(|(text, _)| text).collect();
+        }
         let (hosts, host_spans) = self.hosts(node);
         let mut known = vars.clone();
         known.insert("playbook_dir".into(), Value::from(self.playbook_dir.display().to_string()));
@@ -141,6 +144,7 @@ impl Ctx<'_> {
             vars_files,
             vars_prompt: self.prompts(node),
             playbook_dir: self.playbook_dir.clone(),
+            collections: self.collections.clone(),
             role_names,
             play,
         }

@@ -6,7 +6,7 @@ use debark_value::Map;
 use debark_wire as wire;
 
 use super::context::Ctx;
-use super::{Compiled, CompiledPlay, Compiler, syntax};
+use super::{Compiled, CompiledPlay, Compiler, collection, syntax};
 use crate::diagnostic::Diagnostic;
 use crate::keywords::{self, on};
 use crate::source::Span;
@@ -170,15 +170,18 @@ impl Run<'_> {
         });
         self.diagnostics.append(&mut ctx.diagnostics);
         let Some((name, span)) = target else { return };
-        let path = directory.join(&name);
-        if path.is_file() {
-            self.playbook(&path, Some(span), &inner);
-        } else {
-            self.diagnostics.push(
-                Diagnostic::error(format!("there is no playbook `{name}`"))
-                    .at(span)
-                    .hint(format!("looked for {}", path.display())),
-            );
+        let mut places = vec![directory.join(&name)];
+        places.extend(collection::playbook_places(&name, self.compiler.collections()));
+        match places.iter().find(|path| path.is_file()) {
+            Some(path) => self.playbook(path, Some(span), &inner),
+            None => {
+                let tried: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
+                self.diagnostics.push(
+                    Diagnostic::error(format!("there is no playbook `{name}`"))
+                        .at(span)
+                        .hint(format!("looked for {}", tried.join(", "))),
+                );
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use debark_wire as wire;
 use super::context::{Ctx, Scope};
 use super::keyword::shared;
 use super::role_ref::{DEFAULTS, HANDLERS, RoleRef, TASKS, VARS};
-use super::{files, syntax};
+use super::{collection, files, syntax};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::keywords::{self, on};
 use crate::source::Span;
@@ -86,13 +86,19 @@ impl Ctx<'_> {
         let defaults = self.role_vars(&path, "defaults", reference, DEFAULTS);
         let vars = self.role_vars(&path, "vars", reference, VARS);
         let index = self.next_role();
+        let collection = collection::of(&path);
+        let name = match &collection {
+            Some(_) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            None => reference.name.clone(),
+        };
         let mut parents: Vec<String> = Vec::new();
         if let Some(parent) = scope.role.and_then(|role| self.role(role)).filter(|_| reference.from_imports) {
-            parents.push(parent.name.clone());
+            parents.push(parent.full_name().into_owned());
             parents.extend(parent.parents.iter().cloned());
         }
         self.roles.push(wire::Role {
-            name: reference.name.clone(),
+            name,
+            collection,
             path: path.display().to_string(),
             defaults: shared(defaults),
             vars: shared(vars),
@@ -146,15 +152,23 @@ impl Ctx<'_> {
         Some(inner)
     }
 
-    fn find_role(&mut self, reference: &RoleRef, scope: &Scope) -> Option<PathBuf> {
+    pub fn find_role(&mut self, reference: &RoleRef, scope: &Scope) -> Option<PathBuf> {
         let name = &reference.name;
-        let places =
-            files::role_places(name, &self.playbook_dir, &scope.roots, &self.compiler.options.roles_path);
+        let options = &self.compiler.options;
+        let qualified = collection::is_qualified(name);
+        // Roles of a collection name each other without it.
+        let own = scope.roots.first().and_then(|root| collection::of(root));
+        let listed: Vec<String> = own.into_iter().chain(self.collections.iter().cloned()).collect();
+        let mut places = collection::role_places(name, &listed, self.compiler.collections());
+        places.extend(files::role_places(name, &self.playbook_dir, &scope.roots, &options.roles_path));
         if let Some(found) = places.iter().find(|path| path.is_dir()) {
             return Some(found.clone());
         }
-        let hint = if name.matches('.').count() >= 2 {
-            "roles of collections are not read; put the role below `roles/`".to_owned()
+        let hint = if qualified {
+            let collection = name.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+            format!(
+                "install its collection: `ansible-galaxy collection install {collection} -p collections` beside the playbook"
+            )
         } else {
             let known = places
                 .iter()
@@ -380,6 +394,7 @@ pub(super) fn handler_names(node: &wire::Node, roles: &[wire::Role], base: u32, 
             let name = if task.name.is_empty() { &task.action } else { &task.name };
             if let Some(role) = role {
                 names.insert(format!("{} : {name}", role.name));
+                names.insert(format!("{} : {name}", role.full_name()));
             }
             names.insert(name.clone());
             names.extend(task.listen.iter().cloned());

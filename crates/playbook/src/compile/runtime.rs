@@ -18,6 +18,8 @@ use crate::source::Span;
 pub struct Asking<'a> {
     /// Directory of the playbook.
     pub playbook_dir: &'a Path,
+    /// The play's `collections`.
+    pub collections: &'a [String],
     /// Directory of the role of the task that asks.
     pub role_path: Option<&'a Path>,
     /// Index of that role.
@@ -34,13 +36,21 @@ pub struct Asking<'a> {
     pub vars: Map,
 }
 
+impl Asking<'_> {
+    fn ctx<'a>(&self, compiler: &'a Compiler) -> Ctx<'a> {
+        let mut ctx = Ctx::new(compiler, self.playbook_dir, self.next);
+        ctx.collections = self.collections.to_vec();
+        ctx
+    }
+}
+
 impl Compiler {
     /// `include_tasks` of a rendered name.
     ///
     /// # Errors
     /// Everything that is wrong with the file.
     pub fn include_tasks(&self, asking: &Asking<'_>, file: &str) -> Result<Included, Vec<Diagnostic>> {
-        let mut ctx = Ctx::new(self, asking.playbook_dir, asking.next);
+        let mut ctx = asking.ctx(self);
         let mut scope = self.asking_scope(asking);
         scope.handlers = asking.handlers;
         let tasks = match self.find_tasks(
@@ -71,7 +81,7 @@ impl Compiler {
         options: &Map,
         vars: &Map,
     ) -> Result<Included, Vec<Diagnostic>> {
-        let mut ctx = Ctx::new(self, asking.playbook_dir, asking.next);
+        let mut ctx = asking.ctx(self);
         let mut scope = self.asking_scope(asking);
         let file = self.sources.add(Path::new(asking.from), "", false);
         let span = Span::start_of(file);

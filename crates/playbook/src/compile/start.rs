@@ -34,7 +34,7 @@ fn keep(node: &mut Node, roles: &[Role], wanted: &str, started: &mut bool, names
             let full = task
                 .role
                 .and_then(|role| roles.get(role as usize))
-                .map(|role| format!("{} : {}", role.name, task.name));
+                .map(|role| format!("{} : {}", role.full_name(), task.name));
             *started = matches(&task.name, wanted) || full.is_some_and(|full| matches(&full, wanted));
             names.push(task.name.clone());
             *started

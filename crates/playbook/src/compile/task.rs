@@ -44,12 +44,11 @@ impl Ctx<'_> {
         }
         let inner = scope.under(&keywords);
         let args = self.checked_args(&action, &inner);
-        if let Some(name) = &action.foreign
+        if let Some((_, missing)) = &action.foreign
             // A loop may be over nothing, a handler never be notified.
             && !(inner.conditional || rest.looping.is_some() || scope.handlers)
-            && let Err(error) = super::actions::resolve(name)
         {
-            self.report(error.at(action.span));
+            self.report(missing.clone());
         }
         let selected = scope.handlers || self.compiler.options.selection.selects(&self.rendered_tags(&inner));
         if !selected {
@@ -58,7 +57,10 @@ impl Ctx<'_> {
         let task = wire::Task {
             id: self.task_id(),
             span: self.span(node.span),
-            action: action.foreign.clone().unwrap_or_else(|| action.resolved.name.to_owned()),
+            action: match &action.foreign {
+                Some((name, _)) => name.clone(),
+                None => action.resolved.name.to_owned(),
+            },
             args,
             args_template: action.template.clone(),
             keywords,
@@ -196,7 +198,9 @@ impl Ctx<'_> {
         for (key, value) in node.as_map().unwrap_or_default() {
             let lookup = match (&*key.name, key.name.strip_prefix("with_")) {
                 ("loop", _) => None,
-                (_, Some(name)) if WITH.contains(&name) => Some(name.to_owned()),
+                (_, Some(name)) if WITH.contains(&debark_modules::short_name(name)) => {
+                    Some(debark_modules::short_name(name).to_owned())
+                }
                 (_, Some(name)) => {
                     let hint = did_you_mean(name, WITH.iter().copied())
                         .map(|hint| hint.replace('`', "`with_").replacen("`with_?", "`?", 1));
@@ -308,7 +312,7 @@ impl Ctx<'_> {
     fn special(&mut self, action: &Action, task: &wire::Task, scope: &Scope) {
         match &*task.action {
             "include_tasks" => self.look_into_tasks(action, &task.args, task.looping.is_some(), scope),
-            "include_role" => self.look_into_role(action, &task.args, scope),
+            "include_role" => self.look_into_role(action, &task.args, task.looping.is_some(), scope),
             "include_vars" => self.look_into_vars(action, task, scope),
             "setup" | "gather_facts" => self.mentions.all(),
             "meta" => self.check_meta(action, &task.args, scope),

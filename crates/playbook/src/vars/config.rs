@@ -98,17 +98,26 @@ impl Config {
 
 /// The directories that `ANSIBLE_ROLES_PATH` or else `roles_path` in `ansible.cfg` names, or else the usual ones.
 pub fn roles_path() -> Vec<PathBuf> {
+    let usual = ["~/.ansible/roles", "/usr/share/ansible/roles", "/etc/ansible/roles"];
+    search_path("ANSIBLE_ROLES_PATH", "roles_path", &usual)
+}
+
+/// The directories that `ANSIBLE_COLLECTIONS_PATH` or else `collections_path` in `ansible.cfg` names, or else the usual ones.
+pub fn collections_path() -> Vec<PathBuf> {
+    let usual = ["~/.ansible/collections", "/usr/share/ansible/collections"];
+    search_path("ANSIBLE_COLLECTIONS_PATH", "collections_path", &usual)
+}
+
+fn search_path(env: &str, key: &str, usual: &[&str]) -> Vec<PathBuf> {
     let config = Config::load();
-    match config.get("ANSIBLE_ROLES_PATH", "defaults", "roles_path") {
+    match config.get(env, "defaults", key) {
         Some(text) => text
             .split(':')
             .map(str::trim)
             .filter(|path| !path.is_empty())
-            .map(|path| config.located("ANSIBLE_ROLES_PATH", path))
+            .map(|path| config.located(env, path))
             .collect(),
-        None => ["~/.ansible/roles", "/usr/share/ansible/roles", "/etc/ansible/roles"]
-            .map(settings::expand)
-            .to_vec(),
+        None => usual.iter().copied().map(settings::expand).collect(),
     }
 }
 

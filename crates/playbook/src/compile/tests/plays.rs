@@ -144,6 +144,7 @@ fn an_include_is_looked_into_and_compiled_later() {
     assert_eq!(names(&play.tasks), ["include_tasks", "ping"]);
     assert_eq!(play.gather.mentions, Some(vec!["ansible_fqdn".to_owned()]));
     let asking = Asking {
+        collections: &[],
         playbook_dir: project.dir.path(),
         role_path: None,
         role: None,

@@ -95,6 +95,7 @@ fn import_and_include_options() {
     assert_eq!(names(&play.tasks), ["common", "conf", "include_role", "ping"]);
     assert_eq!(play.roles.len(), 2);
     let asking = Asking {
+        collections: &[],
         playbook_dir: project.dir.path(),
         role_path: None,
         role: None,
@@ -138,4 +139,19 @@ fn files_travel_with_the_play() {
             .unwrap_err()
             .contains("/files/gone")
     );
+}
+
+#[test]
+fn roles_of_collections_know_their_own() {
+    let kit = "collections/ansible_collections/lab/kit";
+    let project = Project::new(&[
+        ("site.yml", "- hosts: all\n  collections: [lab.kit]\n  roles: [lab.kit.web, base]\n"),
+        (&format!("{kit}/roles/web/tasks/main.yml"), "- import_role: {name: base}\n"),
+        (&format!("{kit}/roles/base/tasks/main.yml"), "- {name: of the collection, ping: }\n"),
+        ("roles/base/tasks/main.yml", "- {name: of nobody, ping: }\n"),
+    ]);
+    let plays = project.compile();
+    assert_eq!(names(&plays[0].play.tasks), ["of the collection", "of the collection"]);
+    let roles: Vec<_> = plays[0].play.roles.iter().map(|role| role.full_name()).collect();
+    assert_eq!(roles, ["lab.kit.web", "lab.kit.base", "lab.kit.base"]);
 }

@@ -77,6 +77,28 @@ fn a_missing_include_under_a_condition_is_a_warning() {
 }
 
 #[test]
+fn a_missing_role_under_a_condition_is_a_warning() {
+    let project = site(
+        "- hosts: all\n  tasks:\n    - include_role: {name: gone}\n      when: false\n    - include_role: {name: a.b.c}\n      loop: []\n",
+    );
+    let compiled = project.compiler().compile(&[project.path("site.yml")]).unwrap();
+    assert_eq!(compiled.warnings.len(), 2);
+    insta::assert_snapshot!(site("- hosts: all\n  tasks:\n    - include_role: {name: gone}\n").wrong());
+}
+
+#[test]
+fn modules_in_python() {
+    let project = Project::new(&[
+        ("site.yml", "- hosts: all\n  roles: [web]\n  tasks:\n    - own:\n    - {mine: , when: false}\n"),
+        ("library/own.py", "x\n"),
+        ("roles/web/tasks/main.yml", "- mine: {a: b}\n- import_tasks: more.yml\n"),
+        ("roles/web/tasks/more.yml", "- mine: {a: b}\n  when: false\n"),
+        ("roles/web/library/mine.py", "x\n"),
+    ]);
+    insta::assert_snapshot!(project.wrong());
+}
+
+#[test]
 fn an_import_of_itself() {
     let project = Project::new(&[
         ("site.yml", "- hosts: all\n  tasks:\n    - import_tasks: a.yml\n"),

@@ -51,6 +51,7 @@ pub struct Settings {
 const KNOWN: &[&str] = &[
     "inventory",
     "roles_path",
+    "collections_path",
     "remote_user",
     "private_key_file",
     "forks",
@@ -182,7 +183,7 @@ const METHODS: [&str; 3] = ["sudo", "su", "doas"];
 /// Whether one letter too few, too many or wrong makes it one of [`KNOWN`].
 fn nearly(key: &str) -> bool {
     // Real settings that differ by little from others.
-    const OTHERS: [&str; 2] = ["ask_pass", "roles_paths"];
+    const OTHERS: [&str; 3] = ["ask_pass", "roles_paths", "collections_paths"];
     !OTHERS.contains(&key) && KNOWN.iter().any(|known| strsim::damerau_levenshtein(known, key) == 1)
 }
 

@@ -3,6 +3,7 @@
 use debark_expr::Scope;
 use debark_value::Value;
 use debark_wire::Become;
+use zeroize::Zeroizing;
 
 use crate::run::Running;
 use crate::task::Doing;
@@ -69,8 +70,8 @@ impl Running<'_> {
         Ok(Some(Become { method: "su".into(), user, exe: None, flags: None }))
     }
 
-    /// The password with which somebody is become, if one is known.
-    pub fn password(&self, become_: &Become, scope: &Scope) -> Option<String> {
+    /// The password with which somebody is become, if one is known. This copy is wiped; what masks it in the output stays for the run.
+    pub fn password(&self, become_: &Become, scope: &Scope) -> Option<Zeroizing<String>> {
         let names = ["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"];
         let from_vars = names.iter().find_map(|name| {
             scope.get_raw(name)?;
@@ -84,7 +85,7 @@ impl Running<'_> {
                 .find(|(user, _)| *user == become_.user || user == "*")
                 .map(|(_, password)| password.clone())
         };
-        let password = from_vars.filter(|text| !text.is_empty()).or_else(given)?;
+        let password = Zeroizing::new(from_vars.filter(|text| !text.is_empty()).or_else(given)?);
         self.on.secrets.borrow_mut().add(&password);
         Some(password)
     }

@@ -259,8 +259,11 @@ impl Running<'_> {
             Some(become_) => {
                 let password = self.password(become_, scope);
                 let mut workers = self.on.workers.borrow_mut();
-                let outcome =
-                    workers.get(become_, password.as_deref())?.run(invocation, &self.on.remote, gate);
+                let outcome = workers.get(become_, password.as_ref().map(|text| text.as_str()))?.run(
+                    invocation,
+                    &self.on.remote,
+                    gate,
+                );
                 let killed = |outcome: &Outcome| outcome.result.contains_key("timedout");
                 if outcome.as_ref().map_or(true, killed) {
                     workers.discard(become_);

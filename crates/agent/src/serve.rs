@@ -10,6 +10,7 @@ use debark_modules::Host;
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
 use debark_wire::{FromAgent, Invocation, MAGIC, Outcome, Play, Request, SILENCE};
+use zeroize::Zeroizing;
 
 use crate::invoke::{failed, invoke};
 use crate::journal::Journal;
@@ -100,8 +101,9 @@ fn delegated(link: &Arc<Link>, invocation: Invocation) -> Outcome {
     let me = debark_modules::accounts::user_by_id(rustix::process::geteuid().as_raw()).map(|user| user.name);
     let outcome = match invocation.become_.as_ref().filter(|b| Some(&b.user) != me.as_ref()) {
         Some(become_) => {
-            let password = invocation.args.get("_become_password").map(Value::to_string);
-            Worker::start(Some(become_), password.as_deref())
+            let password =
+                invocation.args.get("_become_password").map(|text| Zeroizing::new(text.to_string()));
+            Worker::start(Some(become_), password.as_ref().map(|text| text.as_str()))
                 .and_then(|mut worker| worker.run(&invocation, &remote, &|| Ok(())))
                 .unwrap_or_else(|why| failed(why, None, Map::new()))
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use debark_modules::upstream::Upstream;
 use debark_value::map;
 use debark_wire::{Answer, Become, FromAgent, Invocation, Outcome, PART, Request, ToAgent};
+use zeroize::Zeroizing;
 
 use crate::invoke::failed;
 use crate::upstream::Remote;
@@ -158,7 +159,7 @@ impl Worker {
                     return Err("the password was refused".into());
                 }
                 said.clear();
-                let line = format!("{password}\n");
+                let line = Zeroizing::new(format!("{password}\n"));
                 let input = self.input.as_mut().ok_or("its input is closed")?;
                 input.write_all(line.as_bytes()).and_then(|()| input.flush()).map_err(|e| e.to_string())?;
             }

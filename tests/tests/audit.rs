@@ -20,13 +20,34 @@ touch /run/reboot-required; echo linux-image > /run/reboot-required.pkgs
 mkdir -p /srv/backup; echo plain > /srv/backup/dump.sql
 openssl req -x509 -newkey rsa:2048 -nodes -days 3 -subj /CN=localhost -keyout /root/tls.key -out /root/tls.pem 2>/dev/null
 systemd-run --unit tls-endpoint openssl s_server -accept 8443 -cert /root/tls.pem -key /root/tls.key -www
-until ss -Hltn 'sport = :8443' | grep -q .; do sleep 0.1; done
+openssl req -new -newkey rsa:2048 -nodes -subj /CN=localhost -keyout /root/old.key -out /root/old.csr 2>/dev/null
+mkdir /root/ca; : > /root/ca/index; echo 01 > /root/ca/serial
+printf '[ca]\\ndefault_ca=c\\n[c]\\ndatabase=/root/ca/index\\nserial=/root/ca/serial\\nnew_certs_dir=/root/ca\\ndefault_md=sha256\\npolicy=p\\n[p]\\ncommonName=supplied\\n' > /root/ca/conf
+openssl ca -batch -selfsign -notext -config /root/ca/conf -keyfile /root/old.key -in /root/old.csr -out /root/old.pem -startdate 20200101000000Z -enddate 20200102000000Z 2>/dev/null
+systemd-run --unit tls-old openssl s_server -accept 8444 -cert /root/old.pem -key /root/old.key -www -tls1_1 -cipher ALL:@SECLEVEL=0
+until [ \"$(ss -Hltn 'sport = :8443 or sport = :8444' | wc -l)\" = 2 ]; do sleep 0.1; done
 sshd -t && systemctl restart ssh";
+
+/// A package that is installed and in no source, and its newer version in an archive that calls itself a security archive.
+const PENDING: &str = "set -e
+repo=/srv/sec/dists/own/main/binary-amd64; mkdir -p $repo
+for v in 1.0 1.1; do mkdir -p /root/n/DEBIAN
+printf 'Package: nowhere\\nVersion: %s\\nArchitecture: all\\nMaintainer: t <t@example.org>\\nDescription: x\\n' $v > /root/n/DEBIAN/control
+dpkg-deb -b /root/n /srv/sec/nowhere_$v.deb >/dev/null; done
+dpkg -i /srv/sec/nowhere_1.0.deb >/dev/null
+{ cat /root/n/DEBIAN/control; printf 'Filename: nowhere_1.1.deb\\nSize: %s\\nSHA256: %s\\n\\n' \"$(stat -c %s /srv/sec/nowhere_1.1.deb)\" \"$(sha256sum < /srv/sec/nowhere_1.1.deb | cut -c 1-64)\"; } > $repo/Packages
+printf 'Label: Debian-Security\\nSuite: own\\nCodename: own\\nDate: %s\\nComponents: main\\nArchitectures: amd64\\nSHA256:\\n %s %s main/binary-amd64/Packages\\n' \
+\"$(LC_ALL=C date -u '+%a, %d %b %Y %H:%M:%S UTC')\" \"$(sha256sum < $repo/Packages | cut -c 1-64)\" \"$(stat -c %s $repo/Packages)\" > /srv/sec/dists/own/Release
+echo 'deb [trusted=yes] file:/srv/sec own main' > /etc/apt/sources.list.d/own.list
+apt-get update -o Dir::Etc::SourceList=/etc/apt/sources.list.d/own.list -o Dir::Etc::SourceParts=/nowhere -o APT::Get::List-Cleanup=0 >/dev/null";
 
 /// What the first host has to be all right.
 const GOOD: &str = "set -e
 printf 'MACs hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com\\nPermitRootLogin prohibit-password\\n' > /etc/ssh/sshd_config.d/00-good.conf
 mkdir -p /srv/backup; printf 'age-encryption.org/v1\\n-> x\\n' > /srv/backup/dump.age
+openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost -keyout /root/tls.key -out /root/tls.pem 2>/dev/null
+systemd-run --unit tls-endpoint openssl s_server -accept 127.0.0.1:8443 -cert /root/tls.pem -key /root/tls.key -www
+until ss -Hltn 'sport = :8443' | grep -q .; do sleep 0.1; done
 sshd -t && systemctl restart ssh";
 
 /// A check of a team's own, for hosts and from here.
@@ -49,12 +70,20 @@ fn a_good_host_and_a_broken_one() {
     good.sh(GOOD).unwrap();
     good.sh("printf yes > /etc/own").unwrap();
     broken.sh(BROKEN).unwrap();
+    broken.sh(PENDING).unwrap();
     let key = fs::read_to_string(lab.path().join("id_ed25519.pub")).unwrap();
+    let sources = write(&dir.join("lab"), &lab.inventory(&[]).unwrap());
+    let mut command = debark(&lab, dir);
+    let output =
+        command.args(["audit", "h1", "-i", &sources, "--only", "apt.sources", "--json"]).output().unwrap();
+    let sources: Value = serde_json::from_slice(&output.stdout).unwrap();
     let vars = serde_json::json!({
         "debark_people": {"alice@example.org": key.trim()}, "debark_backups": ["/srv/backup"],
+        "debark_apt_uris": sources["unmapped"]["observed"],
     });
     let vars = write(&dir.join("vars.json"), &vars.to_string());
-    let inventory = lab.inventory(&[]).unwrap() + "\nh2 debark_tls_endpoints='[\"localhost:8443\"]'\n";
+    let inventory = lab.inventory(&[]).unwrap()
+        + "\nh1 debark_tls_endpoints='[\"localhost:8443\"]'\nh2 debark_tls_endpoints='[\"localhost:8443\",\"localhost:8444\",\"localhost:9\"]'\n";
     let inventory = write(&dir.join("hosts"), &inventory);
     let (own, playbook) = (write(&dir.join("own.yml"), OWN), write(&dir.join("site.yml"), PLAYBOOK));
     let report = dir.join("audit.html");
@@ -77,10 +106,24 @@ fn a_good_host_and_a_broken_one() {
     {
         assert_eq!(status(&format!("h1/{check}")), "pass", "{check}: {said}");
     }
-    for check in ["ssh.root", "backups.encrypted", "own.host", "own.here", "drift"] {
+    for check in [
+        "ssh.root",
+        "backups.encrypted",
+        "own.host",
+        "own.here",
+        "drift",
+        "apt.expected",
+        "apt.packages",
+        "tls.endpoints",
+    ] {
         assert_eq!(status(&format!("h1/{check}")), "pass", "{check}: {said}");
     }
-    assert_eq!((status("h1/tls.endpoints"), status("h1/ssh.outside")), ("skipped", "skipped"));
+    assert_eq!(status("h1/ssh.outside"), "skipped");
+    assert!(
+        observed("h1/tls.endpoints").contains("localhost:8443 with tls1_2 tls1_3"),
+        "{}",
+        observed("h1/tls.endpoints")
+    );
     for (check, evidence) in [
         ("ssh.passwords", "password"),
         ("ssh.root", "PermitRootLogin yes"),
@@ -91,7 +134,13 @@ fn a_good_host_and_a_broken_one() {
         ("apt.sources", "unsigned.list:1 http://unsigned.example.org/ trusted=yes"),
         ("updates.reboot", "linux-image"),
         ("backups.encrypted", "/srv/backup/dump.sql"),
-        ("tls.endpoints", "a certificate for"),
+        ("apt.expected", "http://unsigned.example.org/"),
+        ("apt.packages", "nowhere 1.0"),
+        ("updates.security", "nowhere"),
+        ("tls.endpoints", "localhost:8443 has a certificate for 2 days more"),
+        ("tls.endpoints", "localhost:8444 has a certificate that expired "),
+        ("tls.endpoints", "localhost:8444 takes TLS 1.1"),
+        ("tls.endpoints", "localhost:9 shows no certificate"),
         ("own.host", "No such file"),
         ("own.here", "h2"),
         ("drift", "own file"),

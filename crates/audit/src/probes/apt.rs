@@ -73,7 +73,8 @@ fn is_of(source: &str, lists: &[&str]) -> bool {
     let mut words = source.split_whitespace();
     let (Some(uri), Some(suite)) = (words.next(), words.next()) else { return false };
     let suite = suite.rsplit_once('/').map_or(suite, |(suite, _)| suite);
-    let uri = uri.split_once("://").map_or(uri, |(_, rest)| rest).trim_end_matches('/');
+    let uri = uri.split_once(':').map_or(uri, |(_, rest)| rest);
+    let uri = uri.strip_prefix("//").unwrap_or(uri).trim_end_matches('/');
     let file = |text: &str| text.replace('_', "%5f").replace('/', "_");
     let start = format!("{}_dists_{}_", file(uri), file(suite));
     suite.contains("-security") || lists.iter().any(|list| list.starts_with(&start))

@@ -47,12 +47,13 @@ pub fn backups(output: &str, _: &Around) -> Map {
     map! { "plain" => Value::list(plain), "paths" => Value::list(paths) }
 }
 
-/// Of each of `debark_tls_endpoints` (`HOST:PORT`): which versions it takes, and when its certificate ends.
+/// Of each of `debark_tls_endpoints` (`HOST:PORT`): which versions it takes, and when its certificate ends. Of a handshake that failed,
+/// openssl-s_client(1) shows a session with the version that was asked for as well, but `New, (NONE)`.
 pub const TLS: &str = "command -v openssl >/dev/null || { echo '!there is no openssl'; exit; }
 for e in {{ debark_tls_endpoints | default([]) | map('quote') | join(' ') }}; do n=${e%:*}
-c=$(openssl s_client -connect \"$e\" -servername \"$n\" </dev/null 2>/dev/null)
+c=$(openssl s_client -connect \"$e\" -servername \"$n\" -cipher 'ALL:@SECLEVEL=0' </dev/null 2>/dev/null)
 t=$(printf '%s' \"$c\" | openssl x509 -noout -enddate 2>/dev/null | sed 's/^notAfter=//'); [ -n \"$t\" ] && t=$(date -d \"$t\" +%s)
-v=; for o in tls1 tls1_1 tls1_2 tls1_3; do openssl s_client -connect \"$e\" -servername \"$n\" -$o -cipher 'ALL:@SECLEVEL=0' </dev/null 2>/dev/null | grep -q '^ *Protocol *: TLS\\|^New, TLS' && v=\"$v $o\"; done
+v=; for o in tls1 tls1_1 tls1_2 tls1_3; do openssl s_client -connect \"$e\" -servername \"$n\" -$o -cipher 'ALL:@SECLEVEL=0' </dev/null 2>/dev/null | grep -q '^New, [^(]' && v=\"$v $o\"; done
 printf '%s\\t%s\\t%s\\n' \"$e\" \"${t:-none}\" \"$v\"; done; :";
 
 /// Certificates have to hold for so many days more.

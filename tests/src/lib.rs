@@ -15,6 +15,7 @@ mod s3;
 mod shop;
 mod snapshot;
 mod steps;
+mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,6 +30,7 @@ pub use s3::S3Server;
 pub use shop::Shop;
 pub use snapshot::{Difference, Entry, Snapshot};
 pub use steps::{run_steps, run_steps_of};
+pub use terminal::{Shown, on_terminal};
 
 /// The directory of the workspace.
 pub fn workspace() -> PathBuf {

@@ -6,13 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use debark_e2e::{Run, debark, debark_program, lab, run_steps_of};
+use debark_e2e::{Run, debark, debark_program, lab, on_terminal, run_steps_of};
 use debark_lab::{Host, Lab};
 use serde_json::{Value, json};
 
@@ -171,29 +170,11 @@ fn statistics_add_up(site: &Site<'_>) {
 /// Types an answer when its question is there; what the terminal showed.
 fn terminal(site: &Site<'_>, answers: &[(&str, &str)]) -> String {
     let line = format!("exec {} run -i hosts -l h1 site.yml", debark_program().display());
-    // A question that never comes must not be waited for.
     let mut command = site.lab.controller_command("timeout");
-    command.args(["--foreground", "120", "script", "-qec", &line, "/dev/null"]);
-    command.current_dir(&site.dir).env("HOME", &site.dir).env("TERM", "xterm").env_remove("CI");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let (mut said, mut seen, mut chunk) = (Vec::new(), 0, [0; 4096]);
-    let mut answers = answers.iter();
-    let mut next = answers.next();
-    while let Ok(count @ 1..) = output.read(&mut chunk) {
-        said.extend_from_slice(&chunk[..count]);
-        while let Some((question, answer)) = next
-            && let Some(at) = String::from_utf8_lossy(&said[seen..]).find(question)
-        {
-            seen += at + question.len();
-            input.write_all(answer.as_bytes()).unwrap();
-            next = answers.next();
-        }
-    }
-    let said = String::from_utf8_lossy(&said).into_owned();
-    assert!(child.wait().unwrap().success(), "{said}");
-    assert!(next.is_none(), "never asked {next:?}: {said}");
-    said
+    command.current_dir(&site.dir).env("HOME", &site.dir);
+    let shown = on_terminal(command, &line, answers);
+    assert_eq!(shown.code, Some(0), "{}", shown.text);
+    shown.text
 }
 
 fn prompts_ask_on_a_terminal(site: &Site<'_>) {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use debark_e2e::{Ended, debark_program, peers};
+use debark_e2e::{Ended, debark_program, on_terminal, peers};
 use rustix::process::{Pid, Signal, kill_process};
 
 const PLAIN: &str = "db_password: c4n@ry \"q\" %+/=$é'\nlist: [1, 2]\n";
@@ -295,6 +295,52 @@ fn editing_leaves_nothing_behind() {
     assert!(!Path::new(desk.read("seen").trim()).exists());
     assert_eq!(kept(ended), "more: 1\nmore: 1\ntyped: 1\n");
     assert_eq!(desk.read("a.yml"), before);
+}
+
+#[test]
+fn passphrases_are_typed_on_a_terminal_and_shown_nowhere() {
+    let desk = Desk::new();
+    desk.write("sealed.yml", PLAIN);
+    let _ = desk.vault("encrypt sealed.yml --vault-password-file pw").ends(0);
+    // An SSH key under a passphrase is an age identity.
+    let mut keygen =
+        desk.command(Path::new("ssh-keygen"), &["-q", "-t", "ed25519", "-f", "key", "-N", "loyal m4ckerel"]);
+    assert!(keygen.status().unwrap().success());
+    desk.write("aged.yml", PLAIN);
+    let public = desk.read("key.pub");
+    let _ = desk.debark(&["vault", "encrypt", "aged.yml", "--recipient", public.trim()]).ends(0);
+    desk.write("site.yml", "- {hosts: h, gather_facts: false, vars_files: [sealed.yml], tasks: [{name: look, command: 'true', when: db_password is defined}]}\n");
+    fs::remove_file(desk.path("pw")).unwrap();
+    let typed = |words: &str, answers: &[(&str, &str)]| {
+        let shown = on_terminal(
+            desk.command(Path::new("timeout"), &[]),
+            &format!("exec {} {words}", debark_program().display()),
+            answers,
+        );
+        for (_, answer) in answers {
+            assert!(!shown.text.contains(answer.trim()), "{words}: {}", shown.text);
+        }
+        shown
+    };
+    let view = typed("vault view sealed.yml -J", &[("Vault password: ", "correct horse\n")]);
+    assert!(view.code == Some(0) && view.text.contains("db_password: c4n@ry"), "{}", view.text);
+    let wrong = typed("vault view sealed.yml -J", &[("Vault password: ", "incorrect h0rse\n")]);
+    assert!(wrong.code == Some(1) && wrong.text.contains("sealed.yml"), "{}", wrong.text);
+    let view = typed("vault view aged.yml --age-identity key", &[("Passphrase of ", "loyal m4ckerel\n")]);
+    assert!(view.code == Some(0) && view.text.contains("db_password: c4n@ry"), "{}", view.text);
+    let wrong = typed("vault view aged.yml --age-identity key", &[("Passphrase of ", "disloyal m4ckerel\n")]);
+    assert!(wrong.code == Some(1) && wrong.text.contains("that is not the passphrase of"), "{}", wrong.text);
+    // A run asks the same, and keeps it out of its own words and records.
+    let run = "run -i h, -e ansible_connection=local -vvv site.yml --vault-id prod@prompt";
+    let run = typed(run, &[("Vault password (prod): ", "correct horse\n")]);
+    assert!(run.code == Some(0) && !run.text.contains("c4n@ry"), "{}", run.text);
+    let mut grep = desk.command(Path::new("grep"), &["-rlE", "correct h|incorrect h0|m4ckerel", "."]);
+    assert_eq!(String::from_utf8(grep.output().unwrap().stdout).unwrap(), "", "a passphrase is in a file");
+    let mut grep = desk.command(
+        Path::new("sh"),
+        &["-c", "grep -lE 'correct h|m4ckerel' /var/lib/debark/journal.jsonl 2>/dev/null"],
+    );
+    assert_eq!(String::from_utf8(grep.output().unwrap().stdout).unwrap(), "");
 }
 
 /// Ends with the test.

@@ -2,6 +2,19 @@
 //! real OpenSSH against a lab host; each refusal has its own words.
 //!
 //! All steps share one host, one after the other, and each leaves it as it found it.
+//!
+//! Where each way of not getting in is shown, with its `kind` in events; all of them end with code 4:
+//!
+//! | trouble | kind | test |
+//! |---|---|---|
+//! | passwords only | `keys_not_taken` | here, `a_host_that_takes_passwords_only` |
+//! | unknown, changed, revoked host key | `unknown_host_key`, `changed_host_key`, `revoked_host_key` | here; of a deployment: `release/rules.rs`, `a_changed_host_key` |
+//! | expired host certificate | `host_certificate` | here, `a_host_is_known_by_its_certificate` |
+//! | expired certificate, revoked key | `expired_certificate`, `revoked_key` | here, `people_log_in_by_certificates_until_these_end` |
+//! | wrong WireGuard key | `vpn_handshake`, no answer | `vpn.rs`, `each_failure_has_its_own_words`, as all that follow |
+//! | endpoint down | `vpn_handshake`, nothing listens; `vpn_endpoint` if its name does not resolve | |
+//! | wrong allowed-ips, on this side and on the gateway's | `vpn_route`, `timed_out` | |
+//! | DNS down; no such name | `vpn_dns`, `vpn_name` | |
 
 // Helpers outside of the test function fail by panicking, too.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -9,9 +22,9 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
-use debark_e2e::{Run, debark, lab, run_steps, workspace};
+use debark_e2e::{Run, debark, debark_program, lab, on_terminal, run_steps, workspace};
 use debark_lab::{Host, Lab};
 use serde_json::Value;
 
@@ -190,6 +203,115 @@ fn an_unknown_key_is_recorded_only_when_it_is_confirmed(site: &Site<'_>) {
     assert_eq!(fs::read_to_string(&other).unwrap(), site.host_line());
 }
 
+/// Somebody is shown the fingerprints, and says no or yes.
+fn a_person_is_asked_on_a_terminal(site: &Site<'_>) {
+    let inventory = site.inventory("", &site.own_key());
+    let print = fingerprint(&site.host_key());
+    let asked = |answer: &str| {
+        let mut command = site.lab.controller_command("timeout");
+        command
+            .current_dir(&site.dir)
+            .env("HOME", &site.dir)
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("SSH_AUTH_SOCK");
+        let line = format!("exec {} hosts trust h1 -i {}", debark_program().display(), inventory.display());
+        let shown = on_terminal(command, &line, &[("[y/N] ", answer)]);
+        says(&shown.text, &["h1 (root@", "shows", &print, "record in "]);
+        shown
+    };
+    for no in ["n\n", "\n", "nonsense\n"] {
+        let shown = asked(no);
+        assert_eq!(shown.code, Some(3), "{}", shown.text);
+        says(&shown.text, &["h1: not recorded"]);
+        assert_eq!(site.known(), "");
+    }
+    let shown = asked("yes\n");
+    assert_eq!(shown.code, Some(0), "{}", shown.text);
+    assert_eq!(site.known(), site.host_line());
+    site.reached(&inventory);
+}
+
+/// A resolver that validates, and is all of DNS: a signed zone and one that is not, with what `ssh-keygen -r` prints of the host's key and of
+/// another. What was signed as another's key and then changed to the host's is forged. `test.` is a zone that unbound answers itself, else.
+const RESOLVER: &str = r#"set -e; export DEBIAN_FRONTEND=noninteractive; systemctl mask -q unbound
+apt-get update >/dev/null; apt-get install -y --no-install-recommends unbound ldnsutils >/dev/null
+mkdir /srv/zones; cd /srv/zones; ssh-keygen -q -t ed25519 -N '' -f other
+hex() { ssh-keygen -r x -f "$1" | awk '$5 == 2 { print $6 }'; }
+own=$(hex /etc/ssh/ssh_host_ed25519_key.pub); other=$(hex other.pub)
+for zone in sealed.test plain.test; do
+printf '$ORIGIN %s.\n$TTL 60\n@ SOA ns h 1 3600 600 86400 60\n@ NS ns\nns A ADDRESS\n' $zone > $zone
+for name in good bad none forged; do echo "$name A ADDRESS" >> $zone; done
+printf 'good SSHFP 4 2 %s\nbad SSHFP 4 2 %s\nforged SSHFP 4 2 %s\n' $own $other $other >> $zone; done
+key=$(ldns-keygen -a ECDSAP256SHA256 -k sealed.test); ldns-signzone -f sealed sealed.test $key
+sed -i "/^forged.*SSHFP[[:blank:]]*4/s/$other/$own/" sealed; [ "$(grep -c $own sealed)" = 2 ]
+cat > conf <<END
+server:
+  interface: ADDRESS
+  access-control: 0.0.0.0/0 allow
+  do-daemonize: no
+  chroot: ""
+  username: ""
+  pidfile: ""
+  local-zone: "test." nodefault
+  trust-anchor-file: /srv/zones/$key.key
+auth-zone:
+  name: sealed.test
+  zonefile: /srv/zones/sealed
+  for-downstream: no
+  fallback-enabled: no
+auth-zone:
+  name: plain.test
+  zonefile: /srv/zones/plain.test
+  for-downstream: no
+  fallback-enabled: no
+END
+unbound-checkconf conf >/dev/null
+systemd-run -q --unit access-dns unbound -d -c /srv/zones/conf
+for i in $(seq 600); do ss -Hlun 'sport = :53' | grep -q . && exit; sleep 0.1; done; exit 1"#;
+
+/// Keys that DNS has are trusted if a resolver that this machine trusts says that the records were signed: nothing else is.
+fn dns_confirms_a_key_or_does_not(site: &Site<'_>) {
+    let address = site.address();
+    site.host().sh(&RESOLVER.replace("ADDRESS", &address)).unwrap();
+    let trust = |name: &str, options: &str, code: i32| {
+        let inventory = site.inventory("", &site.own_key());
+        let text = fs::read_to_string(&inventory).unwrap();
+        let named = text.replace(&format!("ansible_host={address}"), &format!("ansible_host={name}"));
+        assert_ne!(named, text);
+        fs::write(&inventory, named).unwrap();
+        let resolv = site.write("resolv.conf", &format!("nameserver {address}\n{options}"));
+        // A resolv.conf of its own, in a mount namespace that ends with the command.
+        let mut command = site.lab.controller_command("unshare");
+        command
+            .args(["-m", "sh", "-c", "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"", "sh"])
+            .arg(&resolv);
+        command.arg(debark_program()).args(["hosts", "trust", "h1", "--sshfp", "-i"]).arg(&inventory);
+        command
+            .current_dir(&site.dir)
+            .env("HOME", &site.dir)
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("SSH_AUTH_SOCK");
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let said =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert_eq!(output.status.code(), Some(code), "{name}: {said}");
+        said
+    };
+    let print = fingerprint(&site.host_key());
+    let trusting = "options edns0 trust-ad\n";
+    for name in ["bad.sealed.test", "none.sealed.test", "forged.sealed.test", "none.plain.test"] {
+        says(&trust(name, trusting, 3), &["no SSHFP record in DNS confirms", &print]);
+        assert_eq!(site.known(), "", "{name}");
+    }
+    for (name, options) in [("good.plain.test", trusting), ("good.sealed.test", "")] {
+        says(&trust(name, options, 3), &["not protected by DNSSEC", &print, "trust-ad"]);
+        assert_eq!(site.known(), "", "{name}");
+    }
+    says(&trust("good.sealed.test", trusting, 0), &["recorded in", "confirmed by DNS", &print]);
+    assert_eq!(site.known(), format!("good.sealed.test {}\n", public(&site.host_key())));
+    site.host().sh("systemctl stop access-dns; rm -r /srv/zones").unwrap();
+}
+
 fn a_changed_key_is_refused_by_every_command(site: &Site<'_>) {
     let other = site.dir.join("other");
     keygen(&other);
@@ -352,6 +474,8 @@ fn who_hosts_are_and_who_may_log_in() {
     type Step = (&'static str, fn(&Site<'_>));
     let steps: &[Step] = &[
         ("unknown keys", an_unknown_key_is_recorded_only_when_it_is_confirmed),
+        ("a person is asked", a_person_is_asked_on_a_terminal),
+        ("DNS", dns_confirms_a_key_or_does_not),
         ("changed keys", a_changed_key_is_refused_by_every_command),
         ("revoked host keys", a_revoked_host_key_is_refused),
         ("certificates of hosts", a_host_is_known_by_its_certificate),

@@ -107,6 +107,18 @@ impl Desk<'_> {
     }
 }
 
+/// A repository that only a password opens, by git's dumb protocol (gitprotocol-http(5)), and a port that says nothing. The password is
+/// read from standard input.
+const REPOSITORY: &str = "set -e; export DEBIAN_FRONTEND=noninteractive
+apt-get update >/dev/null; apt-get install -y --no-install-recommends git busybox >/dev/null
+mkdir -p /srv/git; git init -q -b main /srv/work; cd /srv/work; echo there > file; git add file
+git -c user.name=t -c user.email=t@example.org commit -qm one; git clone -q --bare . /srv/git/canary.git
+git -C /srv/git/canary.git update-server-info
+IFS= read -r p; printf '/:u:%s\n' \"$p\" > /srv/httpd.conf
+systemd-run -q --unit canary-git busybox httpd -f -p 127.0.0.1:8097 -h /srv/git -c /srv/httpd.conf
+systemd-run -q --unit canary-silent openssl s_server -quiet -accept 127.0.0.1:8098 -nocert -cipher NULL
+for i in $(seq 600); do [ \"$(ss -Hltn 'sport = :8097 or sport = :8098' | wc -l)\" = 2 ] && exit; sleep 0.1; done; exit 1";
+
 const PLAYBOOK: &str = include_str!("secrets/site.yml");
 
 #[test]
@@ -144,6 +156,7 @@ fn canaries_are_found_nowhere() {
             ("brief", "brief"),
             ("hashed", "hash"),
             ("spare", "spare"),
+            ("token", "token"),
         ]),
         &vault,
     );
@@ -166,6 +179,8 @@ fn canaries_are_found_nowhere() {
                 cp ~root/.ssh/authorized_keys ~ops/.ssh/; chown -R ops: ~ops/.ssh; IFS= read -r p; printf 'ops:%s\\n' \"$p\" | chpasswd";
     watch::feed(&host, user, &format!("{}\n", text("become")));
 
+    watch::feed(&host, REPOSITORY, &format!("{}\n", text("token")));
+
     let keys = ["--vault-password-file", "own/pw", "--age-identity", "own/key.txt"];
     let run = |flags: &[&str]| {
         let args = [&["run", "-i", "hosts", "site.yml"], &keys[..], flags].concat();
@@ -175,7 +190,15 @@ fn canaries_are_found_nowhere() {
         // Everything was tried, and the last task is the one that fails.
         assert!(ended.out.contains("last of all"), "{}\n{}", ended.out, ended.err);
         desk.nowhere(&host);
-        host.sh("rm -rf /srv/canary/made /var/lib/debark/handlers.json; mkdir -p /srv/canary").unwrap();
+        // What git keeps of where it came from has no password.
+        assert_eq!(
+            host.sh("cat /root/canary-copy/file; git -C /root/canary-copy remote get-url origin").unwrap(),
+            "there\nhttp://127.0.0.1:8097/canary.git\n"
+        );
+        host.sh(
+            "rm -rf /root/canary-copy /srv/canary/made /var/lib/debark/handlers.json; mkdir -p /srv/canary",
+        )
+        .unwrap();
     };
     run(&["--diff"]);
     run(&["--diff", "-vvv"]);

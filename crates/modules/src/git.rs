@@ -3,9 +3,12 @@
 //! What a run would do is told by `git ls-remote`: it asks the repository which commit a branch or tag is, without
 //! fetching anything. A copy that has it already is left alone.
 
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
 use crate::exec::{Cmd, Output};
+use crate::http::url::{Url, without_login};
 use crate::param::{NO_RULES, Rules};
 use crate::{Diff, Failure, Host, Map, Plan, Value, map, params};
 
@@ -100,13 +103,64 @@ fn read_remote(out: &str, version: &str) -> Remote {
     remote
 }
 
+/// The user and password of an http URL, where git's helper for credentials finds them (gitcredentials(7)): arguments and environment
+/// are for all to see, the copy's configuration stays. Memory that belongs to this process is for its user alone, and gone with it.
+struct Login {
+    options: [String; 2],
+    /// Open for as long as git may ask.
+    _memory: std::fs::File,
+}
+
+impl Login {
+    /// `None`: the URL has no password.
+    fn of(repo: &str) -> Result<Option<Self>, Failure> {
+        let scheme = repo.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+        if !matches!(scheme.as_str(), "http" | "https") {
+            return Ok(None);
+        }
+        // What a slash in a password makes of a URL would have the password among git's arguments.
+        let url = Url::parse(repo).map_err(|failure| {
+            failure
+                .hint("a password in a URL has to be escaped: {{ token | urlencode | replace('/', '%2F') }}")
+        })?;
+        let Some((user, password)) = url.login.as_ref().filter(|(_, password)| !password.is_empty()) else {
+            return Ok(None);
+        };
+        if user.contains(['\n', '\0']) || password.contains(['\n', '\0']) {
+            return Err(Failure::new("git: a line break is in the URL's login"));
+        }
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        let memory = rustix::fs::memfd_create("git", flags).map_err(std::io::Error::from);
+        let written = memory.and_then(|memory| {
+            let mut memory = std::fs::File::from(memory);
+            memory.write_all(format!("username={user}\npassword={password}\n").as_bytes())?;
+            Ok(memory)
+        });
+        let memory = written.map_err(|e| Failure::new(format!("git: no memory for the URL's login: {e}")))?;
+        let scheme = if url.tls { "https" } else { "http" };
+        // No other helper is asked, or told to keep it. What git wants (`get`, `store`) follows as a word.
+        let helper = format!(
+            "credential.{scheme}://{}.helper=!cat /proc/{}/fd/{} #",
+            url.authority(),
+            std::process::id(),
+            memory.as_raw_fd()
+        );
+        Ok(Some(Self { options: ["credential.helper=".to_owned(), helper], _memory: memory }))
+    }
+}
+
 /// The program with what all its calls share.
 struct Git<'a> {
     params: &'a Params,
     umask: Option<u32>,
+    login: Option<Login>,
 }
 
-impl Git<'_> {
+impl<'a> Git<'a> {
+    fn new(params: &'a Params, umask: Option<u32>) -> Result<Self, Failure> {
+        Ok(Self { params, umask, login: Login::of(&params.repo)? })
+    }
+
     fn cmd(&self, words: &[&str]) -> Cmd {
         let p = self.params;
         let program = p.executable.clone().unwrap_or_else(|| "git".into());
@@ -122,7 +176,9 @@ impl Git<'_> {
         } else if p.accept_newhostkey {
             ssh += " -o StrictHostKeyChecking=accept-new";
         }
-        let mut cmd = Cmd::new(program).args(words).env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0");
+        let login = self.login.iter().flat_map(|login| &login.options).flat_map(|option| ["-c", option]);
+        let mut cmd =
+            Cmd::new(program).args(login).args(words).env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0");
         cmd = cmd.env("GIT_SSH_COMMAND", ssh);
         cmd.umask = self.umask;
         cmd
@@ -137,8 +193,7 @@ impl Git<'_> {
     }
 
     fn run(&self, host: &Host, words: &[&str]) -> Result<Output, Failure> {
-        host.exec_ok(&self.in_dest(words))
-            .map_err(|f| Failure { msg: crate::http::url::without_login(&f.msg), ..f })
+        host.exec_ok(&self.in_dest(words)).map_err(|f| Failure { msg: without_login(&f.msg), ..f })
     }
 
     /// The commit that a name is in the copy.
@@ -161,7 +216,7 @@ impl Git<'_> {
         words.extend(refs.iter().map(String::as_str));
         let output = host.exec_ok(&self.cmd(&words)).map_err(|failure| {
             let why = failure.msg.clone();
-            Failure { msg: format!("cannot ask {}: {why}", crate::http::url::without_login(repo)), ..failure }
+            Failure { msg: format!("cannot ask {}: {why}", without_login(repo)), ..failure }
         })?;
         Ok(read_remote(&output.out(), v))
     }
@@ -195,9 +250,12 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         return Err(Failure::new(format!("git: {:?} is no version", params.version)));
     }
     // A depth needs a transport: git takes a plain path as something to hard-link.
-    let repo =
-        if params.repo.starts_with('/') { format!("file://{}", params.repo) } else { params.repo.clone() };
-    let git = Git { params: &params, umask };
+    let git = Git::new(&params, umask)?;
+    let repo = match params.repo.starts_with('/') {
+        true => format!("file://{}", params.repo),
+        false if git.login.is_some() => without_login(&params.repo),
+        false => params.repo.clone(),
+    };
     let dest = params.dest.clone().filter(|dest| is_copy(dest, params.bare));
     let Some(dest) = dest else {
         if params.dest.is_none() && params.clone {
@@ -216,7 +274,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         }
         let diff = vec![Diff::property(path.display(), "commit", "none", &after)];
         return Ok(Plan::change(result, diff, move |host| {
-            let git = Git { params: &params, umask };
+            let git = Git::new(&params, umask)?;
             clone(&git, host, &repo, &remote)?;
             finish(&git, host)
         }));
@@ -255,13 +313,9 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         diff.push(Diff::property(&title, "commit", before.unwrap_or_default(), &after));
     }
     if moved {
-        let shown = |url: &str| crate::http::url::without_login(url);
-        diff.push(Diff::property(
-            &title,
-            "repository",
-            shown(&url.clone().unwrap_or_default()),
-            shown(&repo),
-        ));
+        // A copy that has the password in its configuration loses it.
+        let old = without_login(&url.clone().unwrap_or_default());
+        diff.push(Diff::property(&title, "repository", old, without_login(&repo)));
     }
     if modified {
         diff.push(Diff::property(&title, "local changes", "some", "none"));
@@ -270,7 +324,7 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
         diff.push(Diff::property(&title, "submodules", "differ", "updated"));
     }
     Ok(Plan::change(result, diff, move |host| {
-        let git = Git { params: &params, umask };
+        let git = Git::new(&params, umask)?;
         if modified {
             git.run(host, &["reset", "--hard", "HEAD"])?;
         }
@@ -298,7 +352,7 @@ fn target(params: &Params, remote: &Remote) -> Option<String> {
 }
 
 fn missing(params: &Params) -> Failure {
-    let repo = crate::http::url::without_login(&params.repo);
+    let repo = without_login(&params.repo);
     Failure::new(format!("{repo} has no branch or tag {}", params.version))
 }
 
@@ -477,7 +531,7 @@ fn archive_only(params: Params, umask: Option<u32>, result: Map) -> Plan {
         Some(file) if !file.exists() => {
             let diff = vec![Diff::property(file.display(), "state", "absent", "file")];
             Plan::change(result, diff, move |host| {
-                archive(&Git { params: &params, umask }, host)?;
+                archive(&Git::new(&params, umask)?, host)?;
                 Ok(map! {})
             })
         }

@@ -21,6 +21,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("single", "s1ngle`c4n@ry"),
     ("aged_single", "s1ngle#aged~c4n@ry"),
     ("become", "b3come:c4n@ry*"),
+    ("token", "t0ken/c4n@ry~g1t"),
     ("hidden", "h1dden-by-no-l0g"),
 ];
 

@@ -137,10 +137,29 @@ fn keys_and_options_reach_ssh() {
         "repo" => "git@h:x", "dest" => "/x", "key_file" => "/k y", "accept_newhostkey" => true,
     })
     .unwrap();
-    let cmd = Git { params: &params, umask: None }.cmd(&["fetch"]);
+    let cmd = Git::new(&params, None).unwrap().cmd(&["fetch"]);
     let ssh = cmd.env.iter().find(|(name, _)| name == "GIT_SSH_COMMAND").unwrap();
     assert_eq!(
         ssh.1,
         "ssh -o BatchMode=yes -i '/k y' -o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new"
     );
+}
+
+#[test]
+fn a_password_is_no_argument() {
+    let args = map! { "repo" => "https://al%40ice:s3cr%2Ft@git.example.org:8443/a/b.git", "dest" => "/d" };
+    let params = Params::parse(&args).unwrap();
+    let git = Git::new(&params, None).unwrap();
+    let cmd = git.cmd(&["fetch"]);
+    let words: Vec<_> = cmd.argv.iter().map(|word| word.to_string_lossy()).collect();
+    assert!(!format!("{words:?} {:?}", cmd.env).contains("s3cr"), "{words:?}");
+    let helper = words[4].strip_prefix("credential.https://git.example.org:8443.helper=!").unwrap();
+    // As git calls it (gitcredentials(7)): by a shell, with the operation behind it.
+    let said = host().exec_ok(&Cmd::new("sh").args(["-c", &format!("{helper} get")])).unwrap().out();
+    assert_eq!(said, "username=al@ice\npassword=s3cr/t\n");
+    for bad in ["https://u:a%0Ahost=evil@h/", "HTTPS://u:s3cr/t@h/a.git"] {
+        let params = Params::parse(&map! { "repo" => bad, "dest" => "/d" }).unwrap();
+        let refused = Git::new(&params, None).err().unwrap();
+        assert!(!refused.msg.contains("s3cr"), "{}", refused.msg);
+    }
 }

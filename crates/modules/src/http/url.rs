@@ -129,8 +129,18 @@ pub fn without_login(text: &str) -> String {
     match text.split_once("://") {
         Some((scheme, rest)) => {
             let (authority, tail) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
-            format!("{scheme}://{place}{tail}")
+            if let Some((_, place)) = authority.rsplit_once('@') {
+                return format!("{scheme}://{place}{tail}");
+            }
+            // A slash that is not escaped ends no password, whatever the standard says: what follows the host is no port.
+            let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+            let cut = |login: &str| {
+                !port.bytes().all(|byte| byte.is_ascii_digit() || byte == b']')
+                    && !login.contains(char::is_whitespace)
+            };
+            let place =
+                rest.rsplit_once('@').filter(|(login, _)| cut(login)).map_or(rest, |(_, place)| place);
+            format!("{scheme}://{place}")
         }
         None => text.to_owned(),
     }

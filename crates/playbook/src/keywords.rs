@@ -153,7 +153,7 @@ pub static KEYWORDS: &[Keyword] = &[
     key("remote_user", Text, ALL, "User to log in as."),
     key("port", Int, ALL, "Port to connect to."),
     key("collections", List, ALL, "Collections in which a play looks for roles; modules need none."),
-    key("debugger", Text, ALL, "Accepted and without effect."),
+    key("debugger", Text, ALL, "Not supported: a warning says so, and tasks run as if it were not there."),
 ];
 
 /// Loop plugins that `with_` takes.

@@ -55,6 +55,7 @@ impl Ctx<'_> {
                 "connection" => self.connection(node, &mut read),
                 "remote_user" | "user" => read.remote_user = value(),
                 "port" => read.port = value(),
+                "debugger" => self.debugger(node),
                 _ => continue,
             }
             if !matches!(keyword.name, "when" | "vars") {
@@ -62,6 +63,31 @@ impl Ctx<'_> {
             }
         }
         read
+    }
+
+    /// `debugger`: what Ansible takes, and that nothing stops here for it.
+    fn debugger(&mut self, node: &Node) {
+        const WHEN: [&str; 5] = ["always", "never", "on_failed", "on_unreachable", "on_skipped"];
+        let text = node.to_value().to_text().unwrap_or_default();
+        match text.as_str() {
+            "never" => {}
+            text if syntax::is_template(text) || WHEN.contains(&text) => self.no_debugger(node, "debugger"),
+            text => {
+                let hint =
+                    did_you_mean(text, WHEN).unwrap_or_else(|| format!("it is one of {}", WHEN.join(", ")));
+                self.report(
+                    Diagnostic::error(format!("`debugger` cannot be `{text}`")).at(node.span).hint(hint),
+                );
+            }
+        }
+    }
+
+    /// Warns that a run does not stop for the user's questions, although the playbook wants that.
+    pub fn no_debugger(&mut self, node: &Node, what: &str) {
+        let warning = format!("`{what}` is not supported: tasks run as if it were not there");
+        self.report(Diagnostic::warning(warning).at(node.span).hint(
+            "`--step` asks before each task, `-v` shows what tasks return, the module `debug` shows variables",
+        ));
     }
 
     /// `connection` below a play: `local` runs on the controller, for the host.

@@ -288,7 +288,11 @@ impl Ctx<'_> {
         let Some(text) = self.one_of(node, "strategy", &["linear", "free", "host_pinned", "debug"]) else {
             return self.compiler.options.strategy.clone();
         };
-        Some(debark_modules::short_name(&text).to_owned())
+        let strategy = debark_modules::short_name(&text);
+        if let Some(node) = node.get("strategy").filter(|_| strategy == "debug") {
+            self.no_debugger(node, "strategy: debug");
+        }
+        Some(strategy.to_owned())
     }
 
     fn one_of(&mut self, node: &Node, key: &str, words: &[&'static str]) -> Option<String> {

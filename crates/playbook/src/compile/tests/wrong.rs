@@ -35,6 +35,7 @@ wrong! {
     unknown_with: "- hosts: all\n  tasks:\n    - ping:\n      with_item: [1]\n";
     bad_register: "- hosts: all\n  tasks:\n    - ping:\n      register: '{{ x }}'\n";
     bad_variable_name: "- hosts: all\n  vars: {a-b: 1}\n  tasks: []\n";
+    unknown_debugger: "- hosts: all\n  tasks:\n    - ping:\n      debugger: on_fail\n";
     unknown_meta: "- hosts: all\n  tasks:\n    - meta: flush_handler\n";
     free_text_for_a_module: "- hosts: all\n  tasks:\n    - ping: hello there\n";
     open_quote_in_parameters: "- hosts: all\n  tasks:\n    - debug: msg='x\n";
@@ -96,6 +97,16 @@ fn modules_in_python() {
         ("roles/web/library/mine.py", "x\n"),
     ]);
     insta::assert_snapshot!(project.wrong());
+}
+
+#[test]
+fn nothing_stops_for_a_debugger_and_it_is_said_where() {
+    let project = site(
+        "- hosts: all\n  strategy: debug\n  debugger: never\n  tasks:\n    - block:\n        - ping:\n          \
+         debugger: always\n      debugger: on_failed\n",
+    );
+    let compiled = project.compiler().compile(&[project.path("site.yml")]).unwrap();
+    insta::assert_snapshot!(project.shown(&compiled.warnings));
 }
 
 #[test]

@@ -321,6 +321,15 @@ impl Engine {
             Some(crate::config::Endpoint::Name(name, port)) => format!("{name}:{port} ({address})"),
             _ => address.to_string(),
         };
+        if peer.refused {
+            return Some(Failure::new(
+                Stage::Handshake,
+                format!(
+                    "the WireGuard gateway {name} is down: its machine says that nothing listens on that port"
+                ),
+                "start WireGuard there, or mend `Endpoint` in the tunnel's configuration",
+            ));
+        }
         Some(Failure::new(
             Stage::Handshake,
             format!("the WireGuard gateway {name} has not answered the handshake in {since} s{trouble}"),

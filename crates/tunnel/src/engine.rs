@@ -262,6 +262,7 @@ impl Engine {
             self.look_up(number, now, needed);
             let Some(peer) = self.peers.get_mut(number) else { continue };
             let Some(address) = peer.address else { continue };
+            peer.knock(now);
             if let Some(bytes) = peer.tick(&mut self.outbox, now, needed) {
                 self.wire.send(address, bytes);
             }

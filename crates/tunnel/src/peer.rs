@@ -1,6 +1,6 @@
 //! One peer: its WireGuard state, and where it is.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use boringtun::noise::{Tunn, TunnResult};
@@ -16,6 +16,8 @@ const SILENCE: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_secs(5);
 /// A name is looked up again when the peer has not answered for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(8);
+/// Greetings go unanswered for so long before it is asked whether anything listens there.
+const KNOCK: Duration = Duration::from_secs(1);
 /// A session is good for so long (Reject-After-Time).
 const SESSION: Duration = Duration::from_secs(180);
 
@@ -43,6 +45,10 @@ pub(crate) struct Peer {
     pub established: Option<(Instant, Duration)>,
     pub sent: u64,
     pub received: u64,
+    /// What finds out whether anything listens where the peer should be, and where that is.
+    knocking: Option<(SocketAddr, UdpSocket)>,
+    /// Nothing does.
+    pub refused: bool,
 }
 
 /// What a datagram was.
@@ -81,6 +87,8 @@ impl Peer {
             established: None,
             sent: 0,
             received: 0,
+            knocking: None,
+            refused: false,
         }
     }
 
@@ -147,6 +155,32 @@ impl Peer {
             return if silent && !greeted { self.greet(out, now) } else { None };
         }
         self.greeted_by(TunnResult::WriteToNetwork(out.get_mut(..due)?), now)
+    }
+
+    /// Learns of a machine that says that nothing listens there (ICMP, port unreachable), which only a connected socket is told of. WireGuard
+    /// itself is silent to whomever it does not know, so one byte will do. Anybody on the way can say so: it is for words only.
+    pub fn knock(&mut self, now: Instant) {
+        let late = self.greeting_since.is_some_and(|since| now - since > KNOCK);
+        let Some(address) = self.address.filter(|_| late && !self.is_up(now)) else {
+            (self.knocking, self.refused) = (None, false);
+            return;
+        };
+        if self.knocking.as_ref().is_none_or(|(to, _)| *to != address) {
+            let own: IpAddr =
+                if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            let knock = || {
+                let socket = UdpSocket::bind((own, 0))?;
+                socket.connect(address)?;
+                socket.set_nonblocking(true)?;
+                socket.send(&[0]).map(|_| socket)
+            };
+            self.refused = false;
+            self.knocking = knock().ok().map(|socket: UdpSocket| (address, socket));
+        }
+        if let Some((_, socket)) = &self.knocking {
+            let answer = socket.recv(&mut [0]);
+            self.refused |= answer.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
+        }
     }
 
     /// Opens a datagram into `packet`, which must be as long as the datagram and 148 bytes. `reply` is to be sent.

@@ -32,6 +32,7 @@ fn from_a_commit_to_production_and_back() {
     rules::remote_and_store_are_gone(&shop);
     rules::old_versions_go(&shop);
     rules::drift(&shop);
+    rules::a_changed_host_key(&shop);
     rules::an_apt_source(&shop);
     rules::hosts_keep_some_versions(&shop);
 }

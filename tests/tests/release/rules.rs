@@ -166,6 +166,52 @@ pub fn hosts_keep_some_versions(shop: &Releases<'_>) {
     fs::rename(&away, shop.store()).unwrap();
 }
 
+/// A host that shows another key than the one that is on file is not spoken with: the refusal names both keys and the place, and nothing is
+/// touched.
+pub fn a_changed_host_key(shop: &Releases<'_>) {
+    let print = |public: &std::path::Path| {
+        let output = Command::new("ssh-keygen").arg("-lf").arg(public).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().split_whitespace().nth(1).unwrap().to_owned()
+    };
+    let h1 = shop.lab.host("h1").unwrap();
+    let own = h1.rootfs_path().join("etc/ssh/ssh_host_ed25519_key.pub");
+    let other = shop.key("mallory").with_extension("pub");
+    let text = fs::read_to_string(&other).unwrap();
+    let key: Vec<&str> = text.split_whitespace().take(2).collect();
+    let known = shop.home.join("known_other");
+    fs::write(&known, format!("# of another host\n{} {}\n", h1.address(), key.join(" "))).unwrap();
+    let inventory = shop.dir.join("staging.ini");
+    let kept = fs::read_to_string(&inventory).unwrap();
+    let lab = shop.lab.path().join("known_hosts").display().to_string();
+    assert!(kept.contains(&lab), "{kept}");
+    fs::write(&inventory, kept.replace(&lab, &known.display().to_string())).unwrap();
+    let touched = || {
+        shop.on(
+            "h1",
+            "wc -l </var/log/dpkg.log; ls /var/lib/debark/gate/store; sha256sum /var/lib/debark/gate/*.json",
+        )
+        .out
+    };
+    let before = touched();
+    for words in [
+        &["deploy", "shop@1.3.0", "--to", "staging"][..],
+        &["rollback", "shop", "--env", "staging", "--reason", "x"],
+    ] {
+        let refused = shop.debark("alice", words).ends(4);
+        for part in ["has changed", &format!("{}:2", known.display()), &print(&other), &print(&own)] {
+            assert!(
+                refused.err.contains(part) || refused.out.contains(part),
+                "{part}: {}{}",
+                refused.out,
+                refused.err
+            );
+        }
+    }
+    fs::write(&inventory, kept).unwrap();
+    assert_eq!(touched(), before);
+    assert_eq!(shop.version("h1"), "1.3.0");
+}
+
 /// With a source of `debark enroll`, plain apt installs a version by name, and `apt-get upgrade` is no deployment.
 pub fn an_apt_source(shop: &Releases<'_>) {
     let (plain, told) =

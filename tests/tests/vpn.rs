@@ -95,7 +95,7 @@ impl Site {
         Run::of(&mut self.command(config, &|text| text, LOOK, flags))
     }
 
-    /// The problem of a run that must not reach h1, as `message | hint`.
+    /// The problem of a run that must not reach h1, as `[kind] message | hint`.
     #[track_caller]
     fn unreachable(&self, config: &str, change: &dyn Fn(String) -> String) -> String {
         let run = Run::of(&mut self.command(config, change, LOOK, &["-l", "h1", "-T", "4"]));
@@ -103,7 +103,7 @@ impl Site {
         let event = run.events.iter().find(|event| event["event"] == "unreachable");
         let event = event.unwrap_or_else(|| panic!("{}", run.said()));
         let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-        format!("{} | {}", text("message"), text("hint"))
+        format!("[{}] {} | {}", text("kind"), text("message"), text("hint"))
     }
 
     fn left_over(&self) -> Vec<String> {
@@ -190,6 +190,127 @@ impl Capture {
     }
 }
 
+/// The file of the tunnel is sealed, by age and by vault: a run opens it and goes through the tunnel; with a wrong password, or none, it
+/// reaches nobody and says which file stays closed.
+fn a_sealed_configuration_opens_the_tunnel(site: &Site) {
+    let made = Command::new("age-keygen").stderr(Stdio::null()).output().unwrap().stdout;
+    let identity = site.write("age.key", &String::from_utf8(made).unwrap());
+    let recipient = Command::new("age-keygen").arg("-y").arg(&identity).output().unwrap().stdout;
+    let recipient = String::from_utf8(recipient).unwrap();
+    site.write("pw", "correct horse\n");
+    site.write("wrong", "battery staple\n");
+    let other = Command::new("age-keygen").stderr(Stdio::null()).output().unwrap().stdout;
+    site.write("other.key", &String::from_utf8(other).unwrap());
+    for (seal, open, wrong, words) in [
+        (
+            ["--recipient", recipient.trim()],
+            ["--age-identity", "age.key"],
+            ["--age-identity", "other.key"],
+            "no known identity opens it",
+        ),
+        (
+            ["--vault-password-file", "pw"],
+            ["--vault-password-file", "pw"],
+            ["--vault-password-file", "wrong"],
+            "wg.conf",
+        ),
+    ] {
+        let sealed = |flags: &[&str]| {
+            let mut command =
+                site.command(&site.config(), &|text| text, LOOK, &[&["-l", "h1"], flags].concat());
+            let mut vault = site.debark();
+            let output = vault.args(["vault", "encrypt", "wg.conf"]).args(seal).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let file = fs::read_to_string(site.dir.join("wg.conf")).unwrap();
+            assert!(!file.contains("PrivateKey"), "{file}");
+            Run::of(&mut command)
+        };
+        let run = sealed(&open);
+        succeeds(&run);
+        assert_eq!(run.recap("h1", "changed"), Some(1), "{}", run.said());
+        for flags in [&wrong[..], &[]] {
+            let run = sealed(flags);
+            assert_eq!(run.status.code(), Some(4), "{}", run.said());
+            let event = run.events.iter().find(|event| event["event"] == "unreachable").unwrap();
+            assert_eq!(event["kind"], "vpn_config", "{event}");
+            let said = event.to_string();
+            says(&said, &["wg.conf"]);
+            if !flags.is_empty() {
+                says(&said, &[words]);
+            }
+        }
+    }
+    assert_eq!(site.left_over(), Vec::<String>::new(), "nothing of it is in a temporary file");
+}
+
+/// What one check said of each host: `pass`, and what was observed.
+fn audited(site: &Site, args: &[&str]) -> (Option<i32>, Vec<(String, String, String)>) {
+    let output = site
+        .debark()
+        .args(["audit", "--only", "ssh.outside,ssh.passwords", "--json"])
+        .args(args)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let findings = said.lines().map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        (
+            text(&event["finding_info"]["uid"]),
+            text(&event["status"]),
+            event["unmapped"]["observed"].to_string(),
+        )
+    });
+    let findings: Vec<_> = findings.collect();
+    assert_eq!(findings.len(), 4, "{said} {}", String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), findings)
+}
+
+/// Hosts that answer inside only pass; one whose SSH is reached outside as well does not. By an inventory, and by an environment of a
+/// project, whose VPN it is then.
+fn an_audit_sees_what_is_open_outside(site: &Site) {
+    let inventory = site.write("hosts", &site.inventory(&site.config())).display().to_string();
+    let plain: String = site
+        .inventory(&site.config())
+        .lines()
+        .map(|line| line.split(" debark_vpn=").next().unwrap().to_owned() + "\n")
+        .collect();
+    site.write("plain.ini", &plain);
+    site.write(
+        "debark.yml",
+        "packages:\n  shop:\n    build: {command: make deb, output: '*.deb'}\nenvironments:\n  prod:\n    inventory: plain.ini\n    allow: [ci@example.org]\n    vpn: {wireguard: wg.conf}\n  open:\n    inventory: plain.ini\n    allow: [ci@example.org]\n",
+    );
+    let ways = [vec!["all", "-i", &inventory], vec!["--env", "prod"]];
+    for way in &ways {
+        let (code, findings) = audited(site, way);
+        assert!(code == Some(0) && findings.iter().all(|(_, status, _)| status == "pass"), "{findings:?}");
+    }
+    // Without its VPN nothing of this environment is reached.
+    let (code, findings) = audited(site, &["--env", "open", "-T", "4"]);
+    assert!(
+        code != Some(0) && findings.iter().all(|(_, status, _)| status != "pass"),
+        "{code:?} {findings:?}"
+    );
+    // The gateway lets through what is for h1.
+    let address = site.lab.host("h1").unwrap().address().to_string();
+    let rule = |verb: &str| {
+        let mut ip = site.lab.bridge_command("ip");
+        ip.args(["rule", verb, "pref", "0", "iif", "outside", "to", &address, "lookup", "main"]);
+        assert!(ip.status().unwrap().success(), "ip rule {verb}");
+    };
+    rule("add");
+    let open = ways.iter().map(|way| audited(site, way)).collect::<Vec<_>>();
+    rule("del");
+    for (code, findings) in open {
+        assert_eq!(code, Some(2), "{findings:?}");
+        for (uid, status, observed) in findings {
+            let wanted = if uid == "h1/ssh.outside" { "fail" } else { "pass" };
+            assert_eq!(status, wanted, "{uid}: {observed}");
+            assert!(status == "pass" || observed.contains(&format!("{address}:22")), "{observed}");
+        }
+    }
+}
+
 /// The gateway dies in the middle of a run and comes back: the run goes on, and all that left the machine went to it.
 fn only_wireguard_leaves_and_a_run_outlives_its_gateway(site: &Site) {
     let capture = Capture::start(site);
@@ -228,14 +349,14 @@ fn each_failure_has_its_own_words(site: &Site) {
     let same = |text: String| text;
     let other = debark_tunnel::SecretKey::generate();
     let said = site.unreachable(&with("PrivateKey", &other.encoded()), &same);
-    says(&said, &["has not answered the handshake", "`PublicKey` is its key"]);
+    says(&said, &["[vpn_handshake]", "has not answered the handshake", "`PublicKey` is its key"]);
     let said = site.unreachable(&with("AllowedIPs", "10.99.0.0/24"), &same);
-    says(&said, &["no peer of the tunnel allows the address", "AllowedIPs"]);
+    says(&said, &["[vpn_route]", "no peer of the tunnel allows the address", "AllowedIPs"]);
     let said = site.unreachable(&with("Endpoint", "no-such-gateway.invalid:51820"), &same);
-    says(&said, &["the tunnel's endpoint no-such-gateway.invalid:51820 d", "resolve"]);
+    says(&said, &["[vpn_endpoint]", "the tunnel's endpoint no-such-gateway.invalid:51820 d", "resolve"]);
     // The gateway gives nobody this address, and forwards nothing of its own to nobody: the peer's side of allowed-ips.
     let said = site.unreachable(&with("Address", "10.215.250.9/32"), &same);
-    says(&said, &["does not answer through the tunnel", "10.215.250.9"]);
+    says(&said, &["[timed_out]", "does not answer through the tunnel", "10.215.250.9"]);
     let address = site.lab.host("h1").unwrap().address().to_string();
     let named = |text: String| text.replace(&format!("ansible_host={address} "), "ansible_host=web.corp ");
     let said = site.unreachable(&config, &named);
@@ -243,16 +364,19 @@ fn each_failure_has_its_own_words(site: &Site) {
     let dns = config.replace("[Peer]", &format!("DNS = {address}\n[Peer]"));
     let said = site.unreachable(&dns, &named);
     // A query that is refused and one that is lost end in different words.
-    says(&said, &["name server", "web.corp"]);
+    says(&said, &["[vpn_dns]", "name server", "web.corp"]);
     let refused = |text: String| text.replace("ansible_user=root", "ansible_user=root ansible_port=2222");
     let said = site.unreachable(&config, &refused);
-    says(&said, &[":2222 refuses the connection"]);
+    says(&said, &["[refused]", ":2222 refuses the connection"]);
     site.lab.stop_gateway().unwrap();
     let said = site.unreachable(&config, &same);
     site.lab.start_gateway().unwrap();
-    says(&said, &["has not answered the handshake", "the gateway runs"]);
+    says(
+        &said,
+        &["[vpn_handshake]", "is down: its machine says that nothing listens", "start WireGuard there"],
+    );
     let said = site.unreachable(&with("PrivateKey", "nonsense"), &same);
-    says(&said, &["wg.conf:2: `PrivateKey` is no key"]);
+    says(&said, &["[vpn_config]", "wg.conf:2: `PrivateKey` is no key"]);
     let absent = |text: String| {
         let vpn = text.find("debark_vpn=").unwrap();
         let end = text[vpn..].find('\n').unwrap();
@@ -342,6 +466,8 @@ fn through_the_tunnel_and_by_nothing_else() {
         ("a user without rights", a_user_without_rights_runs_through_the_tunnel),
         ("a gateway that comes back", only_wireguard_leaves_and_a_run_outlives_its_gateway),
         ("failures", each_failure_has_its_own_words),
+        ("a sealed configuration", a_sealed_configuration_opens_the_tunnel),
+        ("an audit", an_audit_sees_what_is_open_outside),
         ("a jump host", a_jump_host_is_what_goes_through_the_tunnel),
         ("check and ssh", what_check_and_ssh_say),
         ("fifty hosts", fifty_hosts_at_once_through_one_tunnel),

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::keyword::is_identifier;
+
 /// `namespace.collection.name`, with what stands before the last dot as directories: `a.b.web.front` is `web/front` of `a.b`.
 struct Reference<'a> {
     collection: (&'a str, &'a str),
@@ -13,7 +15,7 @@ impl<'a> Reference<'a> {
     fn parse(name: &'a str) -> Option<Self> {
         let mut words = name.split('.');
         // Words have neither slashes nor dots, and so lead nowhere else.
-        if !words.clone().all(is_word) {
+        if !words.clone().all(is_identifier) {
             return None;
         }
         let collection = (words.next()?, words.next()?);
@@ -26,12 +28,6 @@ impl<'a> Reference<'a> {
         let (namespace, collection) = self.collection;
         roots.iter().map(move |root| root.join(namespace).join(collection))
     }
-}
-
-fn is_word(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Whether a name can only be one of something in a collection.

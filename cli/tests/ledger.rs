@@ -36,6 +36,7 @@ fn project() -> tempfile::TempDir {
 fn debark(dir: &Path, who: &str, args: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_debark"));
     command.args(args).current_dir(dir).env("NO_COLOR", "1").env("DEBARK_KEY", dir.join(who));
+    command.env("XDG_CACHE_HOME", dir.join("cache"));
     for name in ["CIRCLECI", "GITHUB_ACTIONS", "GITLAB_CI", "DEBARK_PROJECT"] {
         command.env_remove(name);
     }
@@ -137,6 +138,29 @@ fn a_forged_entry_is_named() {
     let (code, out, _) = alice(&["ledger", "verify", "--env", "prod", "--json"]);
     let found: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &found["entries"]), (3, &2.into()));
+}
+
+#[test]
+fn what_others_can_write_to_is_told_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = project();
+    let alice = |args: &[&str]| debark(dir.path(), "alice", args);
+    for environment in ["staging", "prod"] {
+        let (code, _, err) = alice(&["freeze", environment, "--for", "2h", "--reason", "audit"]);
+        assert_eq!((code, err.as_str()), (0, ""));
+    }
+    let memory = dir.path().join("cache/debark/verified");
+    let known = || {
+        let (code, out, err) = alice(&["ledger", "verify", "--json"]);
+        let of = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["known"].as_u64().unwrap();
+        (code, out.lines().map(of).collect::<Vec<_>>(), err)
+    };
+    assert_eq!(known(), (0, vec![1, 1], String::new()));
+    std::fs::set_permissions(&memory, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let (code, known, err) = known();
+    assert_eq!((code, known), (0, vec![0, 0]));
+    let told = format!("{} can be written to by others", memory.display());
+    assert_eq!((err.matches("warning: ").count(), err.matches(&told).count()), (1, 1), "{err}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use debark_ledger::{AppendError, BranchNews, Ledger, LedgerError, Settings, Standing, State};
 use debark_order::sshsig::Signer;
@@ -11,7 +11,12 @@ use debark_playbook::SourceMap;
 use debark_playbook::diagnostic::did_you_mean;
 use debark_project::{Environment, Project};
 
+use crate::drive::cache_dir;
+
 use super::context::{KeyArgs, Problem, ProjectArgs, finish};
+
+/// It was said that what was verified before is not believed.
+static DISTRUST: Once = Once::new();
 
 /// Options of all commands about releases that may sign.
 #[derive(clap::Args, Clone)]
@@ -107,8 +112,19 @@ impl Desk {
             remote: self.project.ledger.remote.clone(),
             signer: self.signer().ok(),
             allowed: signers.to_owned(),
+            memory: Some(cache_dir().join("verified")),
         };
-        Ok(Ledger::open(settings)?)
+        let ledger = Ledger::open(settings)?;
+        if let Some(why) = ledger.distrusts_memory() {
+            // A command opens the ledger as often as it has environments.
+            DISTRUST.call_once(|| {
+                anstream::eprintln!(
+                    "warning: {why}: what is remembered there is not believed, so every entry is verified anew\n\
+                     hint: remove it, and debark makes one that is yours alone"
+                );
+            });
+        }
+        Ok(ledger)
     }
 
     /// An environment's state by what decides: every entry of its chain is verified.

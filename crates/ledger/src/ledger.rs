@@ -29,6 +29,9 @@ pub struct Settings {
     pub signer: Option<Signer>,
     /// The allowed signers file (ssh-keygen(1)).
     pub allowed: PathBuf,
+    /// A directory of the user's own where it is remembered what was verified; made when it is needed. Nothing in it is believed if it
+    /// belongs to another user or can be written to by others. None: nothing is remembered.
+    pub memory: Option<PathBuf>,
 }
 
 /// Whether an entry may stay here while the remote cannot be reached.

@@ -14,6 +14,7 @@ mod files;
 mod git;
 mod lease;
 mod ledger;
+mod memory;
 mod message;
 pub mod policy;
 mod reconcile;

@@ -4,7 +4,7 @@
 //! one other, have the next sequence, and have the tree that its entry makes of the tree below.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use crate::entry::Entry;
 use crate::error::LedgerError;
-use crate::ledger::{Ledger, NAMESPACE};
+use crate::ledger::{Ledger, NAMESPACE, Settings};
+use crate::memory::{self, Memory};
 use crate::state::State;
 use crate::{files, git, message};
 
@@ -72,11 +73,6 @@ struct Link {
     entry: Option<Entry>,
 }
 
-/// Where the verified tip of an environment is remembered, for one content of the allowed signers file.
-fn memory(repository: &Path, signers: &Digest, environment: &Environment) -> PathBuf {
-    repository.join("verified").join(signers.short()).join(environment.as_str())
-}
-
 impl Ledger {
     /// What is so in an environment, if its chain is to be believed: as [`Self::state`], after a look at every entry since the one that
     /// was verified last.
@@ -94,7 +90,7 @@ impl Ledger {
             };
         };
         let memory = self.memory(environment)?;
-        let known = recall(&memory).filter(|known| stands_on(&repository, tip, *known));
+        let known = memory.recall().filter(|known| stands_on(&repository, tip, *known));
         let before = match known {
             None => State::empty(environment.clone()),
             Some(known) => git::state(&repository, environment, known)
@@ -112,7 +108,7 @@ impl Ledger {
         }
         if !commits.is_empty() {
             git::swap(&repository, &git::seen(environment), seen, tip, "verified")?;
-            remember(&memory, tip);
+            memory.remember(tip);
         }
         self.state_at(&repository, environment, tip)
     }
@@ -127,28 +123,35 @@ impl Ledger {
     ) {
         // Without it the next verification takes longer.
         if let Ok(memory) = self.memory(environment)
-            && (below.is_none() || recall(&memory) == below)
+            && (below.is_none() || memory.recall() == below)
         {
             let seen = git::seen(environment);
             let old = git::tip(repository, &seen).ok().flatten();
             let _ = git::swap(repository, &seen, old, new, "verified");
-            remember(&memory, new);
+            memory.remember(new);
         }
     }
 
     /// Where the verified tip is remembered, by what the allowed signers file is now.
-    fn memory(&self, environment: &Environment) -> Result<PathBuf, LedgerError> {
+    fn memory(&self, environment: &Environment) -> Result<Memory, LedgerError> {
         let allowed = &self.settings.allowed;
         let signers = std::fs::read(allowed).map_err(|error| {
             LedgerError::Signature(sshsig::SignatureError::Bad(format!("{}: {error}", allowed.display())))
         })?;
-        Ok(memory(&self.settings.path, &Digest::of(&signers), environment))
+        let Settings { memory, path, .. } = &self.settings;
+        Ok(Memory::new(memory.as_deref(), path, Digest::of(&signers), environment))
+    }
+
+    /// Why nothing that was verified before is believed, and every chain is verified from its first entry on, if that is so although
+    /// there is a place to remember it.
+    pub fn distrusts_memory(&self) -> Option<String> {
+        memory::own(self.settings.memory.as_deref()?).err()
     }
 
     /// Verifies an environment's whole chain. With `anew`, nothing that was verified before is believed.
     ///
-    /// What was verified is remembered beside the repository's objects, by the digest of the allowed signers file: a second
-    /// verification checks the signatures of what came since. That trusts whoever can write to the repository's directory here.
+    /// What was verified is remembered in [`Settings::memory`], by the digest of the allowed signers file: a second verification checks the
+    /// signatures of what came since.
     ///
     /// # Errors
     /// The repository or the allowed signers file cannot be read. What is wrong with the chain is no error, but in the result.
@@ -168,7 +171,7 @@ impl Ledger {
         };
         let mut commits = git::chain(&repository, tip, None, usize::MAX)?;
         commits.reverse();
-        let known = if anew { None } else { recall(&memory) };
+        let known = if anew { None } else { memory.recall() };
         let known =
             known.and_then(|known| commits.iter().position(|oid| *oid == known)).map_or(0, |at| at + 1);
 
@@ -178,7 +181,7 @@ impl Ledger {
         }
         if faults.is_empty() {
             git::swap(&repository, &git::seen(environment), seen, tip, "verified")?;
-            remember(&memory, tip);
+            memory.remember(tip);
         }
         Ok(Verification {
             environment: environment.clone(),
@@ -188,16 +191,6 @@ impl Ledger {
             faults,
         })
     }
-}
-
-fn recall(memory: &Path) -> Option<Oid> {
-    Oid::from_str(std::fs::read_to_string(memory).ok()?.trim()).ok()
-}
-
-fn remember(memory: &Path, tip: Oid) {
-    // Without it the next verification takes longer.
-    let _ = memory.parent().map(std::fs::create_dir_all);
-    let _ = std::fs::write(memory, tip.to_string());
 }
 
 /// Whether a commit is another one, or above it.

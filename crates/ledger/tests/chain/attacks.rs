@@ -1,6 +1,5 @@
 //! What somebody may do to a chain who can write to the repository, or holds one key: each is named.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use debark_ledger::{DeployAction, Fault, FaultKind, Kind, Ledger, Offline, Outcome};
@@ -23,7 +22,7 @@ impl Case {
         let case = Self { team, ledger };
         // For somebody who comes to it for the first time.
         case.git(&["update-ref", "-d", "refs/debark/seen/prod"]);
-        std::fs::remove_dir_all(case.team.path("ledger.git/verified")).unwrap();
+        std::fs::remove_dir_all(case.team.path("memory")).unwrap();
         case
     }
 
@@ -249,5 +248,18 @@ fn keys_count_at_the_time_of_the_entry() {
     // What was verified before counts for one content of the file only.
     std::fs::write(case.team.path("signers"), format!("bob@example.org {}", public("bob"))).unwrap();
     assert_eq!(case.kinds().len(), 6);
-    assert!(Path::new(&case.team.path("ledger.git/verified")).is_dir());
+}
+
+#[test]
+fn what_lies_beside_the_ledger_vouches_for_nothing() {
+    let case = Case::new();
+    let forged = case.again("env/prod", |text| text, Some("mallory"));
+    case.point(&forged);
+    // As a debark of before remembered what it had verified: whoever can write to the ledger's directory can write this.
+    let signers = std::fs::read(case.team.path("signers")).unwrap();
+    let place = case.team.path("ledger.git/verified").join(debark_order::Digest::of(&signers).short());
+    std::fs::create_dir_all(&place).unwrap();
+    std::fs::write(place.join("prod"), &forged).unwrap();
+    case.ledger.trusted(&env("prod")).unwrap_err();
+    assert_eq!(case.kinds(), [(Some(6), FaultKind::Signature)]);
 }

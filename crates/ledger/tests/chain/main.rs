@@ -4,7 +4,7 @@
 
 mod attacks;
 mod life;
-mod measure;
+mod memory;
 mod race;
 mod remote;
 
@@ -52,6 +52,7 @@ impl Team {
             remote: remote.map(|remote| self.path(remote).display().to_string()),
             signer: Some(Signer { key: self.path(who) }),
             allowed: self.path("signers"),
+            memory: Some(self.path("memory/verified")),
         }
     }
 

@@ -73,6 +73,7 @@ fn appender_of_another_process() {
     };
     let settings = debark_ledger::Settings {
         allowed: std::path::Path::new(&repository).with_file_name("signers"),
+        memory: Some(std::path::Path::new(&repository).with_file_name("memory")),
         path: repository.into(),
         remote: None,
         signer: Some(debark_order::sshsig::Signer { key: key.into() }),

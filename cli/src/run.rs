@@ -9,6 +9,7 @@ use debark_playbook::compile::Selection;
 use debark_playbook::inventory::{Inventory, Limit};
 use debark_playbook::vars::config;
 use debark_playbook::{CompileOptions, Compiled, CompiledPlay, Compiler, Diagnostic, SourceMap};
+use debark_wire::Debugger;
 
 use crate::common::{Common, refused, show};
 use crate::drive::go;
@@ -90,6 +91,7 @@ fn prepared(args: &RunArgs, sources: &Arc<SourceMap>) -> Result<Ready, Vec<Diagn
         skip: words(&args.skip_tags, &settings.skip_tags),
     };
     let force_handlers = args.force_handlers || settings.force_handlers;
+    let attended = debark_controller::is_terminal() && !args.common.json;
     let options = CompileOptions {
         selection: selection.clone(),
         start_at_task: args.start_at_task.clone(),
@@ -99,6 +101,7 @@ fn prepared(args: &RunArgs, sources: &Arc<SourceMap>) -> Result<Ready, Vec<Diagn
         force_handlers,
         gather_explicitly: settings.gather_explicitly,
         strategy: settings.strategy.clone(),
+        attended,
     };
     let compiler = Arc::new(Compiler::new(sources.clone(), opened.vault.clone(), options));
     let Compiled { plays, mut warnings } = compiler.compile(&args.playbooks)?;
@@ -127,6 +130,11 @@ fn prepared(args: &RunArgs, sources: &Arc<SourceMap>) -> Result<Ready, Vec<Diagn
     site.run.skip_tags = selection.skip;
     site.run.force_handlers = force_handlers;
     site.run.step = args.step;
+    site.run.debugger = match (attended, opened.settings.debugger) {
+        (false, _) => Debugger::Off,
+        (true, false) => Debugger::Stated,
+        (true, true) => Debugger::Failing,
+    };
     site.patterns_told = true;
     Ok(Some((Site::new(compiler, plays, opened.inventory, opened.vault, site), warnings)))
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use debark_e2e::{Run, debark, debark_program, lab, on_terminal, run_steps_of};
+use debark_e2e::{Run, Shown, debark, debark_program, lab, on_terminal, run_steps_of};
 use debark_lab::{Host, Lab};
 use serde_json::{Value, json};
 
@@ -169,12 +169,56 @@ fn statistics_add_up(site: &Site<'_>) {
 
 /// Types an answer when its question is there; what the terminal showed.
 fn terminal(site: &Site<'_>, answers: &[(&str, &str)]) -> String {
+    let shown = typed(site, answers);
+    assert_eq!(shown.code, Some(0), "{}", shown.text);
+    shown.text
+}
+
+fn typed(site: &Site<'_>, answers: &[(&str, &str)]) -> Shown {
     let line = format!("exec {} run -i hosts -l h1 site.yml", debark_program().display());
     let mut command = site.lab.controller_command("timeout");
     command.current_dir(&site.dir).env("HOME", &site.dir);
-    let shown = on_terminal(command, &line, answers);
-    assert_eq!(shown.code, Some(0), "{}", shown.text);
-    shown.text
+    on_terminal(command, &line, answers)
+}
+
+/// A task that fails stops, is looked into, mended and run again, as in Ansible's guide to debugging.
+fn a_debugger_mends_tasks(site: &Site<'_>) {
+    let play = "- hosts: all\n  gather_facts: false\n  vars: {word: wrong}\n  tasks:\n    \
+        - {name: reads, command: 'cat /root/{{ word }}', register: read, debugger: on_failed}\n    \
+        - {name: hidden, command: 'cat /root/{{ word }}', no_log: true, debugger: on_failed, ignore_errors: true}\n    \
+        - {name: skips, command: 'touch /root/never', when: false, debugger: on_skipped}\n    \
+        - {name: fails, command: 'cat /root/{{ word }}', debugger: never, ignore_errors: true}\n    \
+        - copy: {content: '{{ read.stdout }} {{ word }}', dest: /root/told}\n    \
+        - {name: secretly, command: 'cat /root/gone-qX7-plum', no_log: true, ignore_errors: false}\n";
+    fs::write(site.dir.join("site.yml"), play.replace("  gather", "  strategy: debug\n  gather")).unwrap();
+    site.host("h1").sh("echo seen > /root/right").unwrap();
+    let stop = "[h1] TASK: reads (debug)> ";
+    let secretly = "[h1] TASK: secretly (debug)> ";
+    let answers = [
+        (stop, "p task.args\n"),
+        ("cat /root/{{ word }}", "p task_vars['word']\n"),
+        ("\"wrong\"", "p result._result.rc\n"),
+        (stop, "what\n"),
+        ("`what` is no command", "task.args['_raw_params'] = 'cat /root/' ~ 'gone'\n"),
+        (stop, "p task.args\n"),
+        ("cat /root/gone", "r\n"),
+        ("/root/gone: No such file", "u\n"),
+        (stop, "task_vars['word'] = 'right'\n"),
+        (stop, "redo\n"),
+        ("[h1] TASK: skips (debug)> ", "c\n"),
+        (secretly, "p result\n"),
+        ("hidden", "p task\n"),
+        (secretly, "quit\n"),
+    ];
+    let shown = typed(site, &answers);
+    assert_eq!(shown.code, Some(130), "{}", shown.text);
+    assert!(!shown.text.contains("qX7"), "{}", shown.text);
+    assert_eq!(site.host("h1").sh("cat /root/told; rm /root/told /root/right").unwrap(), "seen wrong");
+    site.host("h1").sh("test ! -e /root/never").unwrap();
+    // Nobody is there: it is said, and the tasks run.
+    let run = Run::of(&mut site.command(play, &["-l", "h1"]));
+    assert!(run.said().contains("`debugger` needs a terminal"), "{}", run.said());
+    assert_eq!(run.status.code(), Some(2), "{}", run.said());
 }
 
 fn prompts_ask_on_a_terminal(site: &Site<'_>) {
@@ -213,6 +257,7 @@ fn keywords() {
         ("of no meaning here", of_no_meaning_here),
         ("statistics add up", statistics_add_up),
         ("prompts ask on a terminal", prompts_ask_on_a_terminal),
+        ("a debugger mends tasks", a_debugger_mends_tasks),
     ];
     let only = std::env::var("DEBARK_ONLY").unwrap_or_default();
     run_steps_of(&site, steps, &only);

@@ -78,7 +78,8 @@ pub fn merge(outer: &Keywords, inner: &Keywords) -> Keywords {
         timeout,
         connection,
         remote_user,
-        port
+        port,
+        debugger
     )
 }
 

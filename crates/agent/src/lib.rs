@@ -5,6 +5,7 @@ mod attempts;
 mod becoming;
 mod call;
 mod context;
+mod debugger;
 mod facts;
 mod foresight;
 mod guard;

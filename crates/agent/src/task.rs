@@ -9,6 +9,7 @@ use debark_value::{Map, Value, map};
 use debark_wire::{Answer, Event, Keywords, Outcome, Request, Status, Task};
 
 use crate::context::{Context, merge};
+use crate::debugger::{Choice, Mended};
 use crate::invoke::failed;
 use crate::run::{Flow, Running};
 use crate::upstream::Origin;
@@ -119,7 +120,6 @@ impl Running<'_> {
         if let Some(flow) = self.repeated(task) {
             return flow;
         }
-        let keywords = merge(&context.keywords, &task.keywords);
         let lockstep = self.play.borrow().play.lockstep && !self.repeats();
         if lockstep {
             match self.pass(task.id) {
@@ -137,7 +137,19 @@ impl Running<'_> {
             }
         }
         self.begin(task, context);
-        let scope = self.scope(context, task);
+        let mut mended = Mended::default();
+        loop {
+            match self.perform(task, &mended, context) {
+                Ok(again) => mended = again,
+                Err(flow) => return flow,
+            }
+        }
+    }
+
+    /// Runs a task as it was written, or as the user has mended it in the debugger, to be run again; or what follows it.
+    fn perform(&self, written: &Task, mended: &Mended, context: &Rc<Context>) -> Result<Mended, Flow> {
+        let task = mended.task.as_deref().unwrap_or(written);
+        let scope = mended.scope(self.scope(context, task));
         let shown = if task.name.is_empty() { &task.action } else { &task.name };
         let mut doing = Doing {
             name: self.label(shown, &scope),
@@ -145,7 +157,7 @@ impl Running<'_> {
             ignore_errors: false,
             task,
             context,
-            keywords,
+            keywords: merge(&context.keywords, &task.keywords),
             started: Instant::now(),
             delegated: RefCell::default(),
             throttle: None,
@@ -153,26 +165,39 @@ impl Running<'_> {
         };
         self.on.link.begin(task.id, &doing.name);
         if let Err(why) = self.flags(&mut doing, &scope) {
-            return self.finish(&doing, Done::failed(why, None), &scope);
+            return Err(self.finish(&doing, Done::failed(why, None), &scope));
         }
-        match self.step(&doing) {
-            Ok(true) => {}
-            Ok(false) => return self.passed_over(task, Flow::Next),
-            Err(flow) => return flow,
+        if !mended.again {
+            match self.step(&doing) {
+                Ok(true) => {}
+                Ok(false) => return Err(self.passed_over(task, Flow::Next)),
+                Err(flow) => return Err(flow),
+            }
+            match self.once(&doing, &scope) {
+                Ok(true) => {}
+                Ok(false) => return Err(self.passed_over(task, Flow::Next)),
+                Err(Flow::Stop) => return Err(Flow::Stop),
+                Err(flow) => return Err(self.passed_over(task, flow)),
+            }
         }
         // Other hosts and the user took their time; that is not the task's.
         doing.started = Instant::now();
-        match self.once(&doing, &scope) {
-            Ok(true) => {}
-            Ok(false) => return self.passed_over(task, Flow::Next),
-            Err(Flow::Stop) => return Flow::Stop,
-            Err(flow) => return self.passed_over(task, flow),
-        }
         let done = match &task.looping {
             None => self.attempts(&doing, &scope),
             Some(looping) => self.looped(&doing, looping, &scope),
         };
-        self.finish(&doing, done, &scope)
+        match self.debugged(&doing, &done, mended, written, &scope) {
+            Choice::GoOn => Err(self.finish(&doing, done, &scope)),
+            Choice::Again(again) => {
+                self.on.link.finish();
+                self.make_room(&doing);
+                Ok(again)
+            }
+            Choice::Quit => {
+                self.finish(&doing, done, &scope);
+                Err(Flow::Stop)
+            }
+        }
     }
 
     /// Tells everybody who resolves paths and caches that a new task begins.

@@ -151,12 +151,17 @@ impl Engine<'_> {
             return self.refuse(host, id, format!("asks more than {MOST_QUESTIONS} things at once"));
         }
         *asking += 1;
+        let debugs = matches!(request, Request::Debug { .. });
         let regroups = matches!(request, Request::AddHost { .. } | Request::RefreshInventory);
         let thread = std::thread::Builder::new().name("answer".into()).spawn(move || {
             // Without a receiver the run is over, and nobody waits.
             let _ = match world.permit(play, &name, &request) {
                 Ok(()) => {
                     let answer = world.answer(play, &name, request);
+                    // The user has had enough: of the run, not of this host alone.
+                    if debugs && answer == Ok(Answer::Fail) {
+                        let _ = sender.send(Input::Interrupt);
+                    }
                     let regroups = regroups && answer == Ok(Answer::Value(true.into()));
                     sender.send(Input::Answered { host: name, session, id, answer, regroups })
                 }

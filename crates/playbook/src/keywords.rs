@@ -153,7 +153,12 @@ pub static KEYWORDS: &[Keyword] = &[
     key("remote_user", Text, ALL, "User to log in as."),
     key("port", Int, ALL, "Port to connect to."),
     key("collections", List, ALL, "Collections in which a play looks for roles; modules need none."),
-    key("debugger", Text, ALL, "Not supported: a warning says so, and tasks run as if it were not there."),
+    key(
+        "debugger",
+        Text,
+        ALL,
+        "When a task stops for the user, on a terminal: `always`, `never`, `on_failed`, `on_unreachable`, `on_skipped`.",
+    ),
 ];
 
 /// Loop plugins that `with_` takes.

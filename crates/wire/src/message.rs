@@ -459,6 +459,13 @@ pub enum Request {
         /// Whether `set_fact` sets them, rather than a module.
         set: bool,
     },
+    /// The task debugger wants a command: answered with the line that was typed, or [`Answer::Fail`] to end the run.
+    Debug {
+        /// The task's rendered name.
+        name: String,
+        /// What to show first.
+        text: String,
+    },
     /// `--step`: may the task run? [`Answer::Run`], or [`Answer::Done`] if it is to be left out.
     Step {
         /// Task id.
@@ -484,7 +491,8 @@ pub struct Next {
 pub enum Answer {
     /// Done, go on, yes.
     Done,
-    /// To [`Request::Barrier`]: fail, as another host did (`any_errors_fatal`, `max_fail_percentage`).
+    /// To [`Request::Barrier`]: fail, as another host did (`any_errors_fatal`, `max_fail_percentage`). To
+    /// [`Request::Debug`]: the user has had enough.
     Fail,
     /// To [`Request::Find`].
     Tree(Tree),

@@ -48,6 +48,8 @@ pub struct Play {
     pub force_handlers: bool,
     /// `strategy: free` or `host_pinned`: no barriers between hosts.
     pub free: bool,
+    /// `strategy: debug`: tasks that fail stop for the user.
+    pub debugged: bool,
     /// Whether a host must wait for all others after every task (`any_errors_fatal`, `max_fail_percentage`).
     pub lockstep: bool,
     /// Whether other hosts read this one's facts and registers (`hostvars` is mentioned): then they are reported.
@@ -114,6 +116,20 @@ pub struct RunOptions {
     pub step: bool,
     /// `--forks`, if it was given: on how many hosts something may be done at the same time.
     pub forks: Option<u32>,
+    /// Whether tasks may stop for the user.
+    pub debugger: Debugger,
+}
+
+/// Whether tasks stop and let the user look into them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Debugger {
+    /// Nobody is there.
+    #[default]
+    Off,
+    /// Where `debugger` or `strategy: debug` says so.
+    Stated,
+    /// At each task that fails, too (`enable_task_debugger`).
+    Failing,
 }
 
 /// What facts to gather.
@@ -321,6 +337,8 @@ pub struct Keywords {
     pub remote_user: Option<Value>,
     /// `port`.
     pub port: Option<Value>,
+    /// `debugger`.
+    pub debugger: Option<Value>,
 }
 
 /// One item of `when`.

@@ -104,7 +104,8 @@ fn apply(call: &Call) -> Result<Keywords, String> {
                 let condition = |value| debark_wire::Condition { value, span: call.doing.task.span };
                 keywords.when = list(value).into_iter().map(condition).collect();
             }
-            "collections" | "debugger" | "name" | "port" | "module_defaults" => {}
+            "debugger" => keywords.debugger = some,
+            "collections" | "name" | "port" | "module_defaults" => {}
             other => return Err(format!("`apply` takes keywords of blocks; `{other}` is none")),
         }
     }

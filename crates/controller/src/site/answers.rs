@@ -212,6 +212,10 @@ impl Site {
                 let runs = lock(&self.steps).may(play, task, &name, host)?;
                 Ok(if runs { Answer::Run } else { Answer::Done })
             }
+            Request::Debug { name, text } => {
+                let secrets = self.known_secrets();
+                self.debugging.command(host, &secrets.scrub(&name), &secrets.scrub(&text))
+            }
             other => Err(format!("this controller cannot answer a request of this kind ({})", word(&other))),
         }
     }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod bounds;
+mod debugger;
 mod fetches;
 mod need;
 mod play;
@@ -92,6 +93,8 @@ pub struct Site {
     fetched: Mutex<HashMap<u32, Fetches>>,
     /// `--step`.
     steps: Mutex<step::Steps>,
+    /// The task debugger.
+    debugging: debugger::Debugging,
     /// Secrets that stand in what all hosts of a play are sent, by play; and of how many it was looked for.
     shared_secrets: Mutex<HashMap<u32, (usize, Vec<String>)>>,
     /// All texts of a play, by play; nothing where more may come.
@@ -170,6 +173,7 @@ impl Site {
             prompted: Mutex::default(),
             fetched: Mutex::default(),
             steps: Mutex::default(),
+            debugging: debugger::Debugging::default(),
             shared_secrets: Mutex::default(),
             texts: Mutex::default(),
             current: AtomicU32::new(0),

@@ -47,7 +47,15 @@ pub fn cancel_questions() {
 /// # Errors
 /// There is no terminal, it broke, or [`cancel_questions`] was called.
 pub fn ask(question: &str, echo: bool) -> io::Result<String> {
-    asked(question, echo, None)
+    asked(question, echo, None).map(Option::unwrap_or_default)
+}
+
+/// Asks for a line that is shown; nothing if the input is at its end (Ctrl-D).
+///
+/// # Errors
+/// As [`ask`].
+pub fn line_of(question: &str) -> io::Result<Option<String>> {
+    asked(question, true, None)
 }
 
 /// Asks, but goes on with an empty answer after a while.
@@ -55,10 +63,10 @@ pub fn ask(question: &str, echo: bool) -> io::Result<String> {
 /// # Errors
 /// As [`ask`].
 pub fn ask_for(question: &str, echo: bool, most: Duration) -> io::Result<String> {
-    asked(question, echo, Some(Instant::now() + most))
+    asked(question, echo, Some(Instant::now() + most)).map(Option::unwrap_or_default)
 }
 
-fn asked(question: &str, echo: bool, until: Option<Instant>) -> io::Result<String> {
+fn asked(question: &str, echo: bool, until: Option<Instant>) -> io::Result<Option<String>> {
     let _one = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut tty = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
     let tell = |asking| {
@@ -72,7 +80,7 @@ fn asked(question: &str, echo: bool, until: Option<Instant>) -> io::Result<Strin
     typed
 }
 
-fn typed(tty: &mut File, question: &str, echo: bool, until: Option<Instant>) -> io::Result<String> {
+fn typed(tty: &mut File, question: &str, echo: bool, until: Option<Instant>) -> io::Result<Option<String>> {
     let before = tcgetattr(&*tty)?;
     if !echo {
         let mut quiet = before.clone();
@@ -89,10 +97,10 @@ fn typed(tty: &mut File, question: &str, echo: bool, until: Option<Instant>) -> 
     if !echo || !matches!(typed, Ok(Some(_))) {
         tty.write_all(b"\n")?;
     }
-    Ok(typed?.unwrap_or_default())
+    typed
 }
 
-/// A line without its end; nothing if the time is over.
+/// A line without its end; nothing if the time is over, or the input.
 fn line(tty: &File, until: Option<Instant>) -> io::Result<Option<String>> {
     // Of its full size at once: what grows leaves copies of a password behind.
     let mut line = Zeroizing::new(Vec::with_capacity(LONGEST + PART));
@@ -112,6 +120,9 @@ fn line(tty: &File, until: Option<Instant>) -> io::Result<Option<String>> {
         let mut part = Zeroizing::new([0; PART]);
         let count = rustix::io::read(tty, part.as_mut_slice())?;
         line.extend(part.iter().take(count));
+        if count == 0 && line.is_empty() {
+            return Ok(None);
+        }
         if count == 0 || line.ends_with(b"\n") || line.len() > LONGEST {
             let text = String::from_utf8_lossy(&line);
             return Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()));

@@ -1,6 +1,7 @@
 //! Reading keywords: their shape, and what they are to the agent.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use debark_value::{Map, Value};
 use debark_wire as wire;
@@ -55,7 +56,7 @@ impl Ctx<'_> {
                 "connection" => self.connection(node, &mut read),
                 "remote_user" | "user" => read.remote_user = value(),
                 "port" => read.port = value(),
-                "debugger" => self.debugger(node),
+                "debugger" => read.debugger = self.debugger(node),
                 _ => continue,
             }
             if !matches!(keyword.name, "when" | "vars") {
@@ -65,13 +66,13 @@ impl Ctx<'_> {
         read
     }
 
-    /// `debugger`: what Ansible takes, and that nothing stops here for it.
-    fn debugger(&mut self, node: &Node) {
+    /// `debugger`: when a task stops for the user.
+    fn debugger(&mut self, node: &Node) -> Option<Value> {
         const WHEN: [&str; 5] = ["always", "never", "on_failed", "on_unreachable", "on_skipped"];
         let text = node.to_value().to_text().unwrap_or_default();
         match text.as_str() {
             "never" => {}
-            text if syntax::is_template(text) || WHEN.contains(&text) => self.no_debugger(node, "debugger"),
+            text if syntax::is_template(text) || WHEN.contains(&text) => self.debugs(node, "debugger"),
             text => {
                 let hint =
                     did_you_mean(text, WHEN).unwrap_or_else(|| format!("it is one of {}", WHEN.join(", ")));
@@ -80,14 +81,18 @@ impl Ctx<'_> {
                 );
             }
         }
+        Some(text.into())
     }
 
-    /// Warns that a run does not stop for the user's questions, although the playbook wants that.
-    pub fn no_debugger(&mut self, node: &Node, what: &str) {
-        let warning = format!("`{what}` is not supported: tasks run as if it were not there");
-        self.report(Diagnostic::warning(warning).at(node.span).hint(
-            "`--step` asks before each task, `-v` shows what tasks return, the module `debug` shows variables",
-        ));
+    /// Notes that tasks may stop for the user, or warns that nobody is there to be asked.
+    pub fn debugs(&mut self, node: &Node, what: &str) {
+        self.compiler.debugs.store(true, Ordering::Relaxed);
+        if !self.compiler.options.attended {
+            let warning = format!("`{what}` needs a terminal: tasks run as if it were not there");
+            self.report(Diagnostic::warning(warning).at(node.span).hint(
+                "`-v` shows what tasks return, the module `debug` shows variables; run it on a terminal, without `--json`",
+            ));
+        }
     }
 
     /// `connection` below a play: `local` runs on the controller, for the host.

@@ -31,6 +31,7 @@ mod words;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use debark_value::{Map, Value};
@@ -66,6 +67,8 @@ pub struct CompileOptions {
     pub gather_explicitly: bool,
     /// For plays without one of their own.
     pub strategy: Option<String>,
+    /// Whether somebody sits at a terminal, whom the task debugger can ask.
+    pub attended: bool,
 }
 
 /// A compiled play and what the controller itself needs of it.
@@ -172,13 +175,21 @@ pub struct Compiler {
     once: Mutex<HashMap<String, u32>>,
     /// Where collections are.
     collections: OnceLock<Vec<PathBuf>>,
+    /// Whether anything that was compiled asks for the task debugger.
+    debugs: AtomicBool,
 }
 
 impl Compiler {
     /// A compiler for one run.
     pub fn new(sources: Arc<SourceMap>, vault: Arc<dyn Decrypt>, options: CompileOptions) -> Self {
         let (store, once) = (files::Store::default(), Mutex::default());
-        Self { sources, vault, options, store, once, collections: OnceLock::new() }
+        let (collections, debugs) = (OnceLock::new(), AtomicBool::new(false));
+        Self { sources, vault, options, store, once, collections, debugs }
+    }
+
+    /// Whether anything that was compiled so far asks for the task debugger.
+    pub fn debugs(&self) -> bool {
+        self.debugs.load(Ordering::Relaxed)
     }
 
     fn number_of_role(&self, key: &str) -> u32 {

@@ -97,6 +97,7 @@ impl Ctx<'_> {
         let value = |name: &str| node.get(name).filter(|value| !value.is_null()).map(Node::to_value);
         let strategy = self.strategy(node);
         let free = matches!(strategy.as_deref(), Some("free" | "host_pinned"));
+        let debugged = strategy.as_deref() == Some("debug");
         let max_fail_percentage = value("max_fail_percentage");
         let name =
             node.get("name").and_then(|name| name.to_value().to_text().ok()).filter(|name| !name.is_empty());
@@ -114,6 +115,7 @@ impl Ctx<'_> {
             next_task: self.next_task,
             force_handlers: flag("force_handlers").unwrap_or(self.compiler.options.force_handlers),
             free,
+            debugged,
             lockstep: self.lockstep || max_fail_percentage.is_some() || self.mentions.play_hosts(),
             share_vars: self.mentions.hostvars(),
             blobs,
@@ -290,7 +292,7 @@ impl Ctx<'_> {
         };
         let strategy = debark_modules::short_name(&text);
         if let Some(node) = node.get("strategy").filter(|_| strategy == "debug") {
-            self.no_debugger(node, "strategy: debug");
+            self.debugs(node, "strategy: debug");
         }
         Some(strategy.to_owned())
     }

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use debark_expr::{LayerKind, Scope};
 use debark_playbook::CompiledPlay;
 use debark_value::{Map, Value};
-use debark_wire::{Answer, Included, Place, Request, Role, Tree, TreeKind};
+use debark_wire::{Answer, Debugger, Included, Place, Request, Role, Tree, TreeKind};
 
 use super::{Site, lock};
 use hostvars::Mentioned;
@@ -276,6 +276,16 @@ impl View<'_> {
             Request::Step { .. } => {
                 let asked = self.site.options.run.step;
                 asked.then_some(()).ok_or_else(|| "asks to step through tasks in a run without --step".into())
+            }
+            Request::Debug { .. } => {
+                let stops = match self.site.options.run.debugger {
+                    Debugger::Off => false,
+                    Debugger::Stated => self.site.compiler.debugs(),
+                    Debugger::Failing => true,
+                };
+                stops
+                    .then_some(())
+                    .ok_or_else(|| "asks for the debugger, which nothing in the play wants".into())
             }
             Request::Reconnect { .. } => {
                 self.has(local, &["reboot", "wait_for_connection", "meta"], "to be connected to again")

@@ -100,13 +100,15 @@ fn modules_in_python() {
 }
 
 #[test]
-fn nothing_stops_for_a_debugger_and_it_is_said_where() {
+fn nobody_is_there_to_be_asked_by_a_debugger() {
     let project = site(
         "- hosts: all\n  strategy: debug\n  debugger: never\n  tasks:\n    - block:\n        - ping:\n          \
          debugger: always\n      debugger: on_failed\n",
     );
     let compiled = project.compiler().compile(&[project.path("site.yml")]).unwrap();
     insta::assert_snapshot!(project.shown(&compiled.warnings));
+    let keyword = &compiled.plays[0].play.keywords.debugger;
+    assert_eq!(keyword.as_ref().and_then(|value| value.as_str()), Some("never"));
 }
 
 #[test]

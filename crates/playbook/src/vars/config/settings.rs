@@ -32,6 +32,8 @@ pub struct Settings {
     pub strategy: Option<String>,
     /// `force_handlers`.
     pub force_handlers: bool,
+    /// `enable_task_debugger`: each task that fails stops for the user.
+    pub debugger: bool,
     /// `always` of `[diff]`.
     pub diff: bool,
     /// `run` of `[tags]`.
@@ -59,6 +61,7 @@ const KNOWN: &[&str] = &[
     "gathering",
     "strategy",
     "force_handlers",
+    "enable_task_debugger",
     "vault_password_file",
     "vault_identity_list",
     "vault_id_match",
@@ -123,6 +126,7 @@ impl Settings {
                 // Mitogen's strategies are Ansible's own, made faster.
                 .map(|name| name.trim_start_matches("mitogen_").to_owned()),
             force_handlers: flag("ANSIBLE_FORCE_HANDLERS", "defaults", "force_handlers"),
+            debugger: flag("ANSIBLE_ENABLE_TASK_DEBUGGER", "defaults", "enable_task_debugger"),
             diff: flag("ANSIBLE_DIFF_ALWAYS", "diff", "always"),
             tags: words("ANSIBLE_RUN_TAGS", "run"),
             skip_tags: words("ANSIBLE_SKIP_TAGS", "skip"),

@@ -187,11 +187,60 @@ fn a_host_that_stays_away_is_unreachable(site: &Site<'_>) {
     assert!(!run.events.iter().any(|event| event["task"] == "never"), "{}", run.said());
 }
 
+/// Two hosts take turns: who has booted lets the other one begin.
+fn hosts_boot_one_after_the_other(site: &Site<'_>) {
+    let (one, two) = (site.boots("h1"), site.boots("h2"));
+    let run = site.run(
+        "- hosts: all\n  gather_facts: false\n  tasks:\n    - {name: boot, reboot: {reboot_timeout: 90}, throttle: 1}\n    \
+         - {name: after, command: 'true'}\n",
+        &[],
+    );
+    succeeds(&run);
+    assert_eq!((site.boots("h1"), site.boots("h2")), (one + 1, two + 1));
+    assert_eq!(task(&run, "h2", "after")["status"], "changed");
+}
+
+const DROPS: &str = "- hosts: all\n  gather_facts: false\n  tasks:\n    - {set_fact: {known: before}}\n    - name: drops\n      \
+    shell: 'IFS=; STOP pkill -KILL -f [@]notty; sleep 1; touch /root/went_on'\n      ignore_unreachable: true\n      \
+    when: inventory_hostname == 'h1'\n      register: dropped\n      notify: handled\n    \
+    - {name: told, debug: {msg: '{{ known }} {{ dropped.unreachable | default(false) }}'}}\n    \
+    - {name: after, command: 'test -e /root/went_on', ignore_unreachable: MAYBE, when: inventory_hostname == 'h1'}\n    \
+    - {name: last, command: 'true'}\n  handlers:\n    - {name: handled, command: touch /root/handled}\n";
+
+/// The connection is lost in a task that ignores that: the play goes on over a new one, as in Ansible.
+fn a_lost_connection_is_ignored(site: &Site<'_>) {
+    let run = site.run(&DROPS.replace("STOP ", "").replace("MAYBE", "false"), &[]);
+    succeeds(&run);
+    assert_eq!(task(&run, "h1", "drops")["status"], "ignored", "{}", run.said());
+    assert_eq!(task(&run, "h1", "told")["message"], "before True");
+    assert_eq!(task(&run, "h2", "told")["message"], "before False");
+    assert_eq!(task(&run, "h1", "after")["status"], "changed");
+    assert_eq!(task(&run, "h1", "last")["status"], "changed");
+    assert!(run.said().contains("h1: the connection was lost"), "{}", run.said());
+    // What ran ended by itself, and what it notified is not forgotten.
+    site.lab.host("h1").unwrap().sh("rm /root/went_on /root/handled").unwrap();
+}
+
+/// It does not come back: tasks that ignore that go by, the first other one is the end for this host.
+fn a_lost_host_is_ignored_where_tasks_say_so(site: &Site<'_>) {
+    let run = site
+        .run(&DROPS.replace("STOP", "systemctl stop ssh.socket ssh.service;").replace("MAYBE", "true"), &[]);
+    site.lab.host("h1").unwrap().sh("systemctl start ssh; rm -f /root/went_on").unwrap();
+    assert_eq!(run.status.code(), Some(4), "{}", run.said());
+    assert_eq!(task(&run, "h1", "told")["message"], "before True");
+    assert_eq!(task(&run, "h1", "after")["status"], "ignored");
+    assert_eq!(task(&run, "h1", "last")["status"], "unreachable");
+    assert_eq!(task(&run, "h2", "last")["status"], "changed");
+}
+
 #[test]
 fn hosts_reboot_within_a_play() {
     let lab = lab("reboot", 2, &[]);
     let dir = tempfile::tempdir().unwrap();
     let site = Site { lab: &lab, dir: dir.path().to_owned() };
+    a_lost_connection_is_ignored(&site);
+    a_lost_host_is_ignored_where_tasks_say_so(&site);
+    hosts_boot_one_after_the_other(&site);
     the_play_goes_on_after_the_boot(&site);
     a_loop_boots_once_per_item_and_batches_follow_one_another(&site);
     check_mode_boots_nothing(&site);

@@ -6,7 +6,7 @@ use debark_value::{Map, Value, map};
 use debark_wire::{Answer, Invocation, Outcome, Request};
 
 use crate::actions;
-use crate::invoke::{failed, invoke};
+use crate::invoke::{failed, invoke, unreachable};
 use crate::run::Running;
 use crate::task::{Doing, Done};
 use crate::worker::Worker;
@@ -223,10 +223,7 @@ impl Running<'_> {
     /// What comes of whatever needs the host, if this agent only stands in for it.
     pub fn absent(&self) -> Option<Outcome> {
         let (why, hint) = self.play.borrow().host.absent.clone()?;
-        let mut outcome = Outcome { unreachable: true, ..failed(why, hint, Map::new()) };
-        outcome.result.shift_remove("failed");
-        outcome.result.insert("unreachable".into(), true.into());
-        Some(outcome)
+        Some(unreachable(why, hint))
     }
 
     /// Runs a call on this host, as whom it says.
@@ -234,6 +231,7 @@ impl Running<'_> {
         if let Some(outcome) = self.absent() {
             return Ok(outcome);
         }
+        self.keep(doing, scope);
         match self.under_guard(invocation) {
             None => self.invoked(invocation, scope, &|| self.gate(doing)),
             Some(guarded) => {

@@ -106,6 +106,14 @@ pub fn failed(msg: impl Into<String>, hint: Option<String>, mut result: Map) -> 
     Outcome { result, failed: true, changed, hint, ..Outcome::default() }
 }
 
+/// What comes of a task whose host is not there.
+pub fn unreachable(why: String, hint: Option<String>) -> Outcome {
+    let mut outcome = Outcome { unreachable: true, ..failed(why, hint, Map::new()) };
+    outcome.result.shift_remove("failed");
+    outcome.result.insert("unreachable".into(), true.into());
+    outcome
+}
+
 fn wire_diff(diff: Vec<Diff>) -> Vec<FileDiff> {
     let change = |d: Diff| FileDiff {
         before_header: d.before_header,

@@ -67,8 +67,9 @@ impl Journal {
         Self { dir: Some(dir.into()), run: "r1".into(), actor: "me".into(), lock: None }
     }
 
-    /// Waits until no other run works on this host. `busy` is told who does, once, before waiting.
-    pub fn lock(&mut self, busy: impl FnOnce(&str)) {
+    /// Waits until no other run works on this host, which the run calls `host`; nor, if this agent is `after` another one of the
+    /// run, that one. `busy` is told who does, once, before waiting.
+    pub fn lock(&mut self, host: &str, after: bool, busy: impl FnOnce(&str)) {
         let Some(dir) = &self.dir else { return };
         if self.lock.is_some() {
             return;
@@ -84,7 +85,8 @@ impl Journal {
             let _ =
                 (&file).seek(SeekFrom::Start(0)).and_then(|_| (&file).take(4096).read_to_string(&mut holder));
             // The same run under another host name (aliases, `connection: local`): waiting would never end.
-            if holder.lines().next() == Some(&self.run) {
+            let (own, same) = (holder.lines().next() == Some(&self.run), holder.lines().nth(2) == Some(host));
+            if own && !(after && same) {
                 return;
             }
             // Whoever has just taken the lock may not have written its name yet.
@@ -99,8 +101,14 @@ impl Journal {
         }
         let _ = file.set_len(0);
         let _ = file.seek(SeekFrom::Start(0));
-        let _ =
-            write!(file, "{}\nrun {} of {} (pid {})\n", self.run, self.run, self.actor, std::process::id());
+        let _ = writeln!(
+            file,
+            "{}\nrun {} of {} (pid {})\n{host}",
+            self.run,
+            self.run,
+            self.actor,
+            std::process::id()
+        );
         self.lock = Some(file);
     }
 
@@ -202,12 +210,12 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("debark-lock-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let mut first = Journal::at(&dir);
-        first.lock(|_| panic!("nobody else runs"));
+        first.lock("h", false, |_| panic!("nobody else runs"));
         let other = dir.clone();
         let waiting = std::thread::spawn(move || {
             let mut second = Journal { run: "r2".into(), ..Journal::at(&other) };
             let mut told = String::new();
-            second.lock(|who| told = who.into());
+            second.lock("h", false, |who| told = who.into());
             told
         });
         std::thread::sleep(std::time::Duration::from_millis(200));

@@ -1,5 +1,5 @@
-//! How far a play is, so that another agent on the same host can go on with it after the connection was given up: a
-//! reboot, `meta: reset_connection`.
+//! How far a play is, so that another agent on the same host can go on with it after the connection was given up (a
+//! reboot, `meta: reset_connection`) or lost in a task that ignores that.
 //!
 //! What each task did to the variables, to the handlers and to the course of the play is noted. The next agent starts
 //! from the same beginning and walks the same tree; a task that is noted is not run, only its notes are taken over.
@@ -38,15 +38,20 @@ pub struct Step {
     pub returned: Option<Map>,
 }
 
-/// All of it, as the controller keeps it meanwhile.
+/// Where the play was when the connection went. The controller keeps it, what was [`Before`], and the steps one by one.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Far {
-    before: HostState,
-    left: Vec<String>,
-    steps: Vec<Step>,
+struct Now {
     task: u32,
     boot: String,
     armed: Option<Option<Become>>,
+    lost: bool,
+}
+
+/// What there was when the play began.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Before {
+    state: HostState,
+    left: Vec<String>,
 }
 
 /// The progress of a play.
@@ -60,6 +65,10 @@ pub struct Progress {
     ahead: VecDeque<Step>,
     /// The task that gave up the connection, what the boot was then, and for how many seconds it was away.
     away: Option<(u32, String, u64)>,
+    /// Whether it was lost, not given up.
+    lost: bool,
+    /// How much the controller has for the case that the connection is lost, and the task for which it has that.
+    kept: (usize, Option<u32>),
     /// Handlers that the current task notified.
     pub notified: RefCell<Vec<String>>,
     /// Who armed the guard around the current task: whom it had become.
@@ -76,11 +85,22 @@ impl Progress {
     ///
     /// # Errors
     /// What was told is not what an agent of this version tells.
-    pub fn again(told: &[u8], seconds: u64) -> Result<Self, String> {
-        let far: Far = debark_wire::decode(told).map_err(|error| error.to_string())?;
-        let away = Some((far.task, far.boot, seconds));
-        let (left, ahead, armed) = (far.left, far.steps.into(), far.armed);
-        Ok(Self { before: far.before, left, ahead, away, armed, ..Self::default() })
+    pub fn again(told: &[Vec<u8>], seconds: u64) -> Result<Self, String> {
+        fn part<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+            debark_wire::decode(bytes).map_err(|error| error.to_string())
+        }
+        let [now, before, steps @ ..] = told else { return Err("the other agent told too little".into()) };
+        let (now, before): (Now, Before) = (part(now)?, part(before)?);
+        let ahead = steps.iter().map(|step| part(step)).collect::<Result<VecDeque<Step>, _>>()?;
+        Ok(Self {
+            before: before.state,
+            left: before.left,
+            ahead,
+            away: Some((now.task, now.boot, seconds)),
+            lost: now.lost,
+            armed: now.armed,
+            ..Self::default()
+        })
     }
 
     /// What the host knew when the play began.
@@ -98,6 +118,7 @@ impl Progress {
         while self.done.last().is_some_and(|last| last.task == step.task && last.returned.is_some()) {
             self.done.pop();
         }
+        self.kept.0 = self.kept.0.min(1 + self.done.len());
         self.done.push(step);
     }
 
@@ -135,6 +156,20 @@ impl Progress {
 
     /// The task that gave up the connection goes on: what the boot was, and for how many seconds it was away.
     pub fn back(&mut self, task: u32) -> Option<(String, u64)> {
+        if self.lost { None } else { self.returned(task) }
+    }
+
+    /// Whether the agent before this one lost its connection.
+    pub fn lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Whether the connection was lost in that task: it is over, and nobody knows how it went.
+    pub fn lost_in(&mut self, task: u32) -> bool {
+        self.lost && self.returned(task).is_some()
+    }
+
+    fn returned(&mut self, task: u32) -> Option<(String, u64)> {
         let back = self.ahead.is_empty() && self.away.as_ref().is_some_and(|away| away.0 == task);
         if back { self.away.take().map(|(_, boot, seconds)| (boot, seconds)) } else { None }
     }
@@ -143,12 +178,50 @@ impl Progress {
     ///
     /// # Errors
     /// It cannot be encoded.
-    pub fn told(&self, task: u32, boot: String) -> Result<Vec<u8>, String> {
-        let (before, left, steps) = (self.before.clone(), self.left.clone(), self.done.clone());
-        let armed = self.armed.clone();
-        debark_wire::encode(&Far { before, left, steps, task, boot, armed })
-            .map_err(|error| error.to_string())
+    pub fn told(&self, task: u32, boot: String) -> Result<Vec<Vec<u8>>, String> {
+        let now = Now { task, boot, armed: self.armed.clone(), lost: false };
+        let mut told = vec![part(&now)?];
+        told.extend(self.parts(0)?);
+        Ok(told)
     }
+
+    /// What the controller is to keep in case that the connection is lost in a task; `None`: it has that.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub fn keep(&mut self, task: u32) -> Result<Option<Request>, String> {
+        if self.kept.1 == Some(task) {
+            return Ok(None);
+        }
+        let now = part(&Now { task, armed: self.armed.clone(), lost: true, ..Now::default() })?;
+        let (from, more) = (self.kept.0, self.parts(self.kept.0)?);
+        self.kept = (from + more.len(), Some(task));
+        let from = u32::try_from(from).unwrap_or(u32::MAX);
+        Ok(Some(Request::Keep { from, more, now: Some(now) }))
+    }
+
+    /// From here on a lost connection is the end; `None`: it was before.
+    pub fn let_go(&mut self) -> Option<Request> {
+        self.kept.1.take()?;
+        let from = u32::try_from(self.kept.0).unwrap_or(u32::MAX);
+        Some(Request::Keep { from, more: Vec::new(), now: None })
+    }
+
+    /// What was before, and the steps, without so many of these parts.
+    fn parts(&self, skipped: usize) -> Result<Vec<Vec<u8>>, String> {
+        let mut parts = Vec::new();
+        if skipped == 0 {
+            parts.push(part(&Before { state: self.before.clone(), left: self.left.clone() })?);
+        }
+        for step in self.done.iter().skip(skipped.saturating_sub(1)) {
+            parts.push(part(step)?);
+        }
+        Ok(parts)
+    }
+}
+
+fn part<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
+    debark_wire::encode(value).map_err(|error| error.to_string())
 }
 
 /// Whether a task is walked into again.
@@ -169,7 +242,7 @@ pub fn walked(task: &Task) -> bool {
 ///
 /// # Errors
 /// The controller refuses, or is gone.
-pub fn announce(link: &Link, told: Vec<u8>, times: Times) -> Result<(), String> {
+pub fn announce(link: &Link, told: Vec<Vec<u8>>, times: Times) -> Result<(), String> {
     let Times { timeout, delay, gone_by } = times;
     link.request(Request::Reconnect { timeout, delay, gone_by, told }).map(drop)
 }
@@ -220,6 +293,39 @@ mod tests {
         second.note(Step { task: 2, ..Step::default() });
         let third = Progress::again(&second.told(9, String::new()).unwrap(), 0).unwrap();
         assert_eq!(third.ahead.len(), 2, "what a task got on its way is forgotten at its end");
-        assert!(Progress::again(b"rubbish", 0).is_err());
+        assert!(Progress::again(&[b"rubbish".to_vec()], 0).is_err());
+        assert!(Progress::again(&[b"rubbish".to_vec(), Vec::new()], 0).is_err());
+    }
+
+    /// What the controller has after some requests.
+    fn kept(requests: impl IntoIterator<Item = Request>) -> Option<Vec<Vec<u8>>> {
+        let (mut parts, mut last) = (Vec::new(), None);
+        for request in requests {
+            let Request::Keep { from, more, now } = request else { panic!("{request:?}") };
+            parts.truncate(from as usize);
+            parts.extend(more);
+            last = now;
+        }
+        Some([vec![last?], parts].concat())
+    }
+
+    #[test]
+    fn a_task_in_which_the_connection_is_lost_is_over() {
+        let mut first = Progress::new(HostState::default());
+        first.note(Step { task: 1, ..Step::default() });
+        let begun = first.keep(2).unwrap().unwrap();
+        assert_eq!(first.keep(2).unwrap(), None, "once per task");
+        let over = first.let_go().unwrap();
+        first.note_return(2, Map::new());
+        first.note(Step { task: 2, ..Step::default() });
+        let again = first.keep(3).unwrap().unwrap();
+        assert_eq!(kept([begun.clone(), over.clone()]), None);
+        let told = kept([begun, over, again]).unwrap();
+        assert_eq!(told.len(), 4, "where it is, what was before, two steps");
+        let mut second = Progress::again(&told, 1).unwrap();
+        assert!(second.take(1).is_some() && second.take(2).is_some());
+        assert!(second.back(3).is_none() && !second.lost_in(2) && second.lost_in(3) && !second.repeats());
+        let Some(Request::Keep { from: 0, more, .. }) = second.keep(4).unwrap() else { panic!("all anew") };
+        assert_eq!(more.len(), 3);
     }
 }

@@ -146,7 +146,7 @@ impl Interpreter {
             state.noted();
             Progress::new(state.clone())
         };
-        journal.borrow_mut().lock(|holder| {
+        journal.borrow_mut().lock(&host.host, host.resumed.is_some(), |holder| {
             self.link
                 .event(Event::Warning(format!("waiting for {holder}, which is still at work on this host")));
             self.link.flush();
@@ -270,7 +270,14 @@ fn cpu_time() -> u64 {
 impl Running<'_> {
     fn whole(&self, tasks: &[Node], context: &Rc<Context>, force_handlers: bool) -> PlayEnd {
         if self.progress.borrow().repeats() {
-            self.handlers.borrow_mut().left.clone_from(&self.progress.borrow().left);
+            let mut handlers = self.handlers.borrow_mut();
+            // The agent whose connection was lost has noted what its last task notified.
+            if self.progress.borrow().lost() {
+                handlers.recall(&self.journal.borrow());
+            }
+            let told = self.progress.borrow().left.clone();
+            let new = told.into_iter().filter(|name| !handlers.left.contains(name)).collect::<Vec<_>>();
+            handlers.left.extend(new);
         } else {
             self.handlers.borrow_mut().recall(&self.journal.borrow());
             self.progress.borrow_mut().left.clone_from(&self.handlers.borrow().left);

@@ -10,7 +10,7 @@ use debark_wire::{Answer, Event, Keywords, Outcome, Request, Status, Task};
 
 use crate::context::{Context, merge};
 use crate::debugger::{Choice, Mended};
-use crate::invoke::failed;
+use crate::invoke::{failed, unreachable};
 use crate::run::{Flow, Running};
 use crate::upstream::Origin;
 
@@ -167,6 +167,9 @@ impl Running<'_> {
         if let Err(why) = self.flags(&mut doing, &scope) {
             return Err(self.finish(&doing, Done::failed(why, None), &scope));
         }
+        if let Some(lost) = self.lost_before(task)? {
+            return Err(self.finish(&doing, lost, &scope));
+        }
         if !mended.again {
             match self.step(&doing) {
                 Ok(true) => {}
@@ -198,6 +201,36 @@ impl Running<'_> {
                 Err(Flow::Stop)
             }
         }
+    }
+
+    /// What comes of a task in which the connection of another agent was lost.
+    fn lost_before(&self, task: &Task) -> Result<Option<Done>, Flow> {
+        if !self.progress.borrow_mut().lost_in(task.id) {
+            return Ok(None);
+        }
+        self.on.link.mute(false);
+        self.on.link.request(Request::Back).map_err(|_| Flow::Stop)?;
+        let why = "the connection was lost while it ran; what it had begun has ended on the host by itself";
+        let outcome = self.absent().unwrap_or_else(|| unreachable(why.to_owned(), None));
+        Ok(Some(Done::of(outcome)))
+    }
+
+    /// Before the host is needed: if the connection is lost from here on, and the task ignores that, the play goes on.
+    pub fn keep(&self, doing: &Doing, scope: &Scope) {
+        let keyword = &doing.keywords.ignore_unreachable;
+        if keyword.is_none() || self.play.borrow().host.local || !self.forbears(doing, scope) {
+            return;
+        }
+        // What cannot be encoded is not kept: the connection is then needed as ever.
+        if let Ok(Some(request)) = self.progress.borrow_mut().keep(doing.task.id) {
+            drop(self.on.link.ask(request));
+        }
+    }
+
+    /// `ignore_unreachable`.
+    fn forbears(&self, doing: &Doing, scope: &Scope) -> bool {
+        let flag = self.flag(&doing.keywords.ignore_unreachable, "ignore_unreachable", scope);
+        flag.ok().flatten().unwrap_or(false)
     }
 
     /// Tells everybody who resolves paths and caches that a new task begins.
@@ -294,6 +327,9 @@ impl Running<'_> {
     fn finish(&self, doing: &Doing, mut done: Done, scope: &Scope) -> Flow {
         self.on.link.finish();
         self.make_room(doing);
+        if let Some(request) = self.progress.borrow_mut().let_go() {
+            drop(self.on.link.ask(request));
+        }
         let task = doing.task;
         if self.repeats()
             && let Some(flow) = self.taken_over(task.id)
@@ -331,16 +367,10 @@ impl Running<'_> {
             }
             *self.failure.borrow_mut() = Some((Value::from(about), register.clone()));
         }
-        let ignore_unreachable = || {
-            self.flag(&doing.keywords.ignore_unreachable, "ignore_unreachable", scope)
-                .ok()
-                .flatten()
-                .unwrap_or(false)
-        };
         match done.status {
             Status::Failed if doing.ignore_errors => done.status = Status::Ignored,
             Status::Failed if doing.context.rescued => done.status = Status::Rescued,
-            Status::Unreachable if ignore_unreachable() => done.status = Status::Ignored,
+            Status::Unreachable if self.forbears(doing, scope) => done.status = Status::Ignored,
             _ => {}
         }
         let failed = matches!(done.status, Status::Failed | Status::Rescued | Status::Unreachable);

@@ -63,6 +63,11 @@ impl Barriers {
         self.passed.remove(host).unwrap_or(u32::MAX)
     }
 
+    /// What a host waits for is not wanted any more.
+    pub(crate) fn forget(&mut self, host: &str) {
+        self.waiting.retain(|(waiting, ..)| waiting != host);
+    }
+
     /// Where a task of a host stands. A handler's or an included task's place is where the host is in the tasks that all
     /// share, and so is that of no task.
     pub(crate) fn place(&self, host: &str, task: Option<u32>) -> u32 {

@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// How many bytes of its variables a host may report for others to read.
 const MOST_TOLD: usize = 128 << 20;
 
-pub(crate) use away::{Away, Going};
+pub(crate) use away::{Away, Going, Kept};
 use failing::Failing;
 pub(crate) use guard::Guarded;
 
@@ -239,6 +239,7 @@ impl<'a> Engine<'a> {
                 debark_wire::play_frame(&spec.shared, &part).map_err(|error| format!("{name}: {error}"))?;
             let host = self.hosts.entry(name.clone()).or_default();
             host.playing = true;
+            host.kept = Kept::default();
             host.away = spec.patience.filter(|_| host.phase == Phase::Waiting).map(Away::not_yet);
             if host.phase == Phase::Over {
                 // Its session ended between two plays; the new agent gets what is known of the host in its part.
@@ -406,6 +407,10 @@ impl<'a> Engine<'a> {
                     host.notified.retain(|handler| *handler != result.name);
                 }
                 self.outcome.recap.task(name, result);
+                // An agent that took over knows of no places that the one before it had.
+                for (other, request) in self.batch.throttles.leave(name) {
+                    self.answer(&other, request, Ok(Answer::Done));
+                }
                 // What follows must not begin elsewhere before it is known whether the others fail, too.
                 if matches!(result.status, Status::Failed | Status::Rescued) {
                     let place = self.batch.barriers.place(name, Some(result.task));

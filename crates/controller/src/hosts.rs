@@ -6,7 +6,7 @@ use std::time::Instant;
 use debark_value::Map;
 use debark_wire::ToAgent;
 
-use crate::engine::{Away, Guarded};
+use crate::engine::{Away, Guarded, Kept};
 use crate::world::{Channel, Content};
 
 /// How far a host's session is.
@@ -50,6 +50,8 @@ pub(crate) struct Host {
     pub(crate) session: u32,
     /// That it went away and is expected back.
     pub(crate) away: Option<Away>,
+    /// What it told in case that its connection is lost.
+    pub(crate) kept: Kept,
     /// The guard on it that is not settled yet.
     pub(crate) guarded: Option<Guarded>,
     /// How many of its questions are being answered.
@@ -71,6 +73,7 @@ impl Default for Host {
             told: 0,
             session: 0,
             away: None,
+            kept: Kept::default(),
             guarded: None,
             asking: 0,
         }

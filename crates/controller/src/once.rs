@@ -96,6 +96,14 @@ impl OnceTasks {
         }
     }
 
+    /// What a host waits for is not wanted any more.
+    pub(crate) fn forget(&mut self, host: &str) {
+        for once in self.tasks.values_mut() {
+            let Once::Open { waiting, .. } = once else { continue };
+            waiting.retain(|(waiting, _)| waiting != host);
+        }
+    }
+
     /// A host is gone: what it ran is open again.
     pub(crate) fn leave(&mut self, gone: &str) {
         self.order.retain(|host| host != gone);

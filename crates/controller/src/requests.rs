@@ -39,6 +39,7 @@ impl Engine<'_> {
             Request::Reconnect { timeout, delay, gone_by, told } => {
                 self.going(host, Going { timeout, delay, gone_by, told })
             }
+            Request::Keep { from, more, now } => Ok(self.keep(host, from, more, now)),
             Request::Back => Ok(self.back(host)),
             Request::Confirm { id: guard, seconds } => return self.confirm(host, id, guard, seconds),
             Request::HostVars { host: other } => self.host_vars(host, &other).map(Answer::Value),

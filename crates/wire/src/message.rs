@@ -437,7 +437,17 @@ pub enum Request {
         /// Seconds until the controller ends the connection by itself; 0: never.
         gone_by: u64,
         /// How far the play is, in the agent's own words.
-        told: Vec<u8>,
+        told: Vec<Vec<u8>>,
+    },
+    /// In case that the connection is lost: how far the play is, in the agent's own words. Then the play goes on there as after
+    /// [`Request::Reconnect`], and the task that ran is over. Nothing waits for the answer.
+    Keep {
+        /// So many parts that were sent before are still good.
+        from: u32,
+        /// Those that follow.
+        more: Vec<Vec<u8>>,
+        /// What stands in front of all parts; `None`: a lost connection is the end.
+        now: Option<Vec<u8>>,
     },
     /// The host is back, or did not go away after all.
     Back,

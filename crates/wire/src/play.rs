@@ -74,8 +74,9 @@ pub struct HostPlay {
     pub magic: Map,
     /// What earlier plays left on another connection: facts and registers of this host (after a reconnect).
     pub restored: Map,
-    /// After [`Request::Reconnect`](crate::Request): what the agent told then, and how many seconds ago that was.
-    pub resumed: Option<(Vec<u8>, u64)>,
+    /// After [`Request::Reconnect`](crate::Request) or [`Request::Keep`](crate::Request): what the agent told then, and how
+    /// many seconds the connection was gone.
+    pub resumed: Option<(Vec<Vec<u8>>, u64)>,
     /// The agent stands in for a host that cannot be reached, for the tasks that ignore that: why, and what to do. Nothing may
     /// be looked at or changed where it runs.
     pub absent: Option<(String, Option<String>)>,

@@ -1,4 +1,5 @@
-//! Hosts that go away and come back within a play: `reboot`, `wait_for_connection`, `meta: reset_connection`.
+//! Hosts that go away and come back within a play: `reboot`, `wait_for_connection`, `meta: reset_connection`, a connection
+//! that is lost in a task with `ignore_unreachable`.
 //!
 //! An agent that is about to lose its connection tells how far it is; what it tells is kept as it is and handed to the
 //! agent that is started once the host answers again.
@@ -14,13 +15,17 @@ use crate::hosts::Phase;
 
 /// Between two tries to reach a host.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a host whose connection was lost may take to answer again.
+const RETURN: Duration = Duration::from_secs(15);
 /// What one try may take.
 const TRY: Duration = Duration::from_secs(30);
 
 /// A host that went away, or is about to.
 pub(crate) struct Away {
     /// What its agent told; `None`: there was none yet.
-    told: Option<Vec<u8>>,
+    told: Option<Vec<Vec<u8>>>,
+    /// Whether it was not meant to go.
+    lost: bool,
     since: Instant,
     deadline: Instant,
     delay: Duration,
@@ -37,15 +42,34 @@ pub(crate) struct Going {
     pub(crate) timeout: u64,
     pub(crate) delay: u64,
     pub(crate) gone_by: u64,
-    pub(crate) told: Vec<u8>,
+    pub(crate) told: Vec<Vec<u8>>,
 }
+
+/// What an agent told in case that its connection is lost.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    now: Option<Vec<u8>>,
+    parts: Vec<Vec<u8>>,
+}
+
+/// More than so many bytes are not kept of a host.
+const MOST_KEPT: usize = 64 << 20;
 
 impl Away {
     /// A host that nobody has reached yet and that may take so many seconds.
     pub(crate) fn not_yet(timeout: u64) -> Self {
         let now = Instant::now();
         let deadline = now + Duration::from_secs(timeout);
-        Self { told: None, since: now, deadline, delay: PAUSE, gone_by: None, next: None, problem: None }
+        Self {
+            told: None,
+            lost: false,
+            since: now,
+            deadline,
+            delay: PAUSE,
+            gone_by: None,
+            next: None,
+            problem: None,
+        }
     }
 
     /// Whether it took too long.
@@ -62,8 +86,13 @@ impl Away {
             .hint("does it hang? look at its console; how long is waited is a parameter of the task")
     }
 
+    /// Whether an agent on this machine may go on instead if it does not come back.
+    pub(super) fn may_be_stood_in(&self) -> bool {
+        self.lost || self.told.is_none()
+    }
+
     /// For the agent that goes on.
-    pub(crate) fn resumed(&self) -> Option<(Vec<u8>, u64)> {
+    pub(crate) fn resumed(&self) -> Option<(Vec<Vec<u8>>, u64)> {
         self.told.clone().map(|told| (told, self.since.elapsed().as_secs()))
     }
 }
@@ -82,6 +111,7 @@ impl Engine<'_> {
         let again = host.away.take();
         host.away = Some(Away {
             told: Some(going.told),
+            lost: false,
             since: again.as_ref().map_or(now, |away| away.since),
             deadline: again.as_ref().map_or(now + seconds(going.timeout), |away| away.deadline),
             delay: seconds(going.delay),
@@ -90,6 +120,54 @@ impl Engine<'_> {
             problem: None,
         });
         Ok(Answer::Done)
+    }
+
+    /// A host tells how far it is, in case that its connection is lost.
+    pub(crate) fn keep(&mut self, name: &str, from: u32, more: Vec<Vec<u8>>, now: Option<Vec<u8>>) -> Answer {
+        let forbearing =
+            self.batch.again.as_ref().is_some_and(|(spec, _)| spec.forbearing || spec.ignore_unreachable);
+        let Some(host) = self.hosts.get_mut(name).filter(|host| host.playing && forbearing) else {
+            return Answer::Done;
+        };
+        host.kept.parts.truncate(from as usize);
+        host.kept.parts.extend(more);
+        host.kept.now = now;
+        let size: usize = host.kept.parts.iter().chain(&host.kept.now).map(Vec::len).sum();
+        if size > MOST_KEPT || (host.kept.parts.len() as u64) < u64::from(from) {
+            host.kept = Kept::default();
+        }
+        Answer::Done
+    }
+
+    /// Whether a connection that ended without a word did so in a task that ignores it.
+    fn tolerated(&mut self, name: &str, problem: &Option<Problem>) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        let Some(now) = host.kept.now.take().filter(|_| host.away.is_none() && host.phase == Phase::Up)
+        else {
+            return;
+        };
+        let told = [vec![now], std::mem::take(&mut host.kept.parts)].concat();
+        let since = Instant::now();
+        host.away = Some(Away {
+            told: Some(told),
+            lost: true,
+            since,
+            deadline: since + RETURN,
+            delay: Duration::ZERO,
+            gone_by: None,
+            next: None,
+            problem: None,
+        });
+        // What it waited for was for the agent that is gone.
+        self.batch.barriers.forget(name);
+        self.batch.once.forget(name);
+        for (other, request) in self.batch.throttles.leave(name) {
+            self.answer(&other, request, Ok(Answer::Done));
+        }
+        let why = problem.as_ref().map(|problem| format!(" ({})", problem.message)).unwrap_or_default();
+        self.warn(&format!(
+            "{name}: the connection was lost{why}; the task ignores that, and the play goes on"
+        ));
     }
 
     /// A host is back, or has stayed.
@@ -107,6 +185,7 @@ impl Engine<'_> {
 
     /// Whether a host whose connection ended is expected back.
     pub(super) fn expected(&mut self, name: &str, problem: &Option<Problem>) -> bool {
+        self.tolerated(name, problem);
         let now = Instant::now();
         let stopping = self.stopping;
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.playing && !stopping) else {

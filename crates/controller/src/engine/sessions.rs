@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use debark_connect::{Incoming, Problem, ProblemKind};
 use debark_wire::{Answer, ToAgent};
 
-use super::{Engine, Input};
+use super::{Away, Engine, Input};
 use crate::delegate::unreachable;
 use crate::event::Note;
 use crate::hosts::{Host, Phase};
@@ -130,10 +130,14 @@ impl Engine<'_> {
         let Some((spec, batch)) = self.batch.again.clone().filter(|(spec, _)| spec.forbearing) else {
             return false;
         };
-        let unreached =
-            |host: &&mut Host| host.playing && !host.absent && matches!(host.phase, Phase::Connecting(_));
+        let unreached = |host: &&mut Host| {
+            let away = host.away.as_ref();
+            let never = matches!(host.phase, Phase::Connecting(_)) || host.phase == Phase::Away;
+            host.playing && !host.absent && never && away.is_none_or(Away::may_be_stood_in)
+        };
         let Some(host) = self.hosts.get_mut(name).filter(unreached) else { return false };
         let Ok(mut part) = self.world.host_play(&spec, name, &batch, &host.known) else { return false };
+        part.resumed = host.away.as_ref().and_then(Away::resumed);
         part.absent = Some((problem.message.clone(), problem.hint.clone()));
         let Ok(mut first) = debark_wire::play_frame(&spec.shared, &part) else { return false };
         first.extend(debark_connect::frame(&ToAgent::End).unwrap_or_default());

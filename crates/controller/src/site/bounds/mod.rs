@@ -298,6 +298,7 @@ impl View<'_> {
                 })
             }
             Request::Back
+            | Request::Keep { .. }
             | Request::RunOnce { .. }
             | Request::RanOnce { .. }
             | Request::Barrier { .. }

@@ -59,6 +59,9 @@ pub fn debark_program() -> PathBuf {
     path
 }
 
+/// Packages of hosts where packages are looked at, or installed beside what asks and restarts: one base system for the tests that do.
+pub const PACKAGING: &[&str] = &["apt-utils", "debsig-verify", "dialog", "gpg", "lintian", "needrestart"];
+
 /// Boots a lab of so many hosts with these packages. Its name holds this process's number, so that tests can run side
 /// by side; it is removed when dropped.
 pub fn lab(name: &str, hosts: usize, packages: &[&str]) -> Lab {

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use debark_e2e::{Shop, debark_program, lab};
+use debark_e2e::{PACKAGING, Shop, debark_program, lab};
 use debark_lab::Host;
 
 /// debsig-verify(1): who may sign, by the key's fingerprint.
@@ -44,7 +44,7 @@ fn answer(host: &Host<'_>, path: &str) -> String {
 
 #[test]
 fn a_package_lives_and_dies_as_debian_s_do() {
-    let lab = lab("life", 1, &["lintian", "debsig-verify", "gpg"]);
+    let lab = lab("life", 1, PACKAGING);
     let host = lab.host("h1").unwrap();
     let home = tempfile::tempdir().unwrap();
     let program = debark_program();

@@ -7,6 +7,8 @@
 mod bad_days;
 #[path = "release/journey.rs"]
 mod journey;
+#[path = "release/prompts.rs"]
+mod prompts;
 #[path = "release/rules.rs"]
 mod rules;
 #[path = "release/steps.rs"]
@@ -14,7 +16,7 @@ mod steps;
 #[path = "release/waves.rs"]
 mod waves;
 
-use debark_e2e::{Releases, lab};
+use debark_e2e::{PACKAGING, Releases, lab};
 
 /// Built, published, staged, promoted, put back, rolled back; and what the ledger says of it.
 #[test]
@@ -62,4 +64,11 @@ fn waves_of_several_hosts() {
     waves::a_host_that_is_lost_for_a_moment(&shop);
     waves::interrupted(&shop);
     waves::one_host_in_trouble(&shop);
+}
+
+/// Packages that ask on a host where everything is set up to ask.
+#[test]
+fn nobody_is_there_to_answer() {
+    let lab = lab("prompts", 1, PACKAGING);
+    prompts::nobody_answers(&Releases::new(&lab, ""));
 }

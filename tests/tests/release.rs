@@ -49,6 +49,7 @@ fn deployers_and_hosts_that_go_away() {
     bad_days::killed_and_resumed(&shop);
     bad_days::asleep_beyond_its_lease(&shop);
     bad_days::one_dead_host(&shop);
+    bad_days::asleep_in_mid_installation(&shop);
     steps::killed_at_every_step(&shop, "1.2.0");
 }
 

@@ -57,8 +57,8 @@ fn assert_no_overlap(shop: &Releases<'_>, entries: usize) {
 }
 
 /// A deployer and the line at which it is.
-fn until(shop: &Releases<'_>, args: &[&str], line: &str) -> (Child, String) {
-    let mut command = shop.command("alice", args);
+fn until(shop: &Releases<'_>, who: &str, args: &[&str], line: &str) -> (Child, String) {
+    let mut command = shop.command(who, args);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut said = String::new();
@@ -82,7 +82,7 @@ fn signal(child: &Child, signal: Signal) {
 /// `kill -9` while a host installs: the next command finishes the work.
 pub fn killed_and_resumed(shop: &Releases<'_>) {
     let args = ["deploy", "shop@1.2.0", "--to", "staging", "--json", "--lease", "5s"];
-    let (mut child, _) = until(shop, &args, "\"installing shop 1.2.0\"");
+    let (mut child, _) = until(shop, "alice", &args, "\"installing shop 1.2.0\"");
     signal(&child, Signal::KILL);
     child.wait().unwrap();
     let state = shop.debark("alice", &["status", "--env", "staging", "--recorded"]).ends(0);
@@ -110,7 +110,7 @@ fn resumed(shop: &Releases<'_>, args: &[&str]) {
 /// It sleeps longer than its lease, another one goes on, and it wakes up: hosts do not obey it.
 pub fn asleep_beyond_its_lease(shop: &Releases<'_>) {
     let args = ["deploy", "shop@1.3.0", "--to", "staging", "--json", "--lease", "5s"];
-    let (mut child, _) = until(shop, &args, "\"event\":\"wave\"");
+    let (mut child, _) = until(shop, "alice", &args, "\"event\":\"wave\"");
     signal(&child, Signal::STOP);
     resumed(shop, &["deploy", "--abort", "--to", "staging"]);
     assert_eq!(shop.version("h1"), "1.2.0");
@@ -123,6 +123,64 @@ pub fn asleep_beyond_its_lease(shop: &Releases<'_>) {
     the_host_refuses(shop, &order_of(shop, "1.3.0"));
     assert_eq!(shop.dpkg("h1"), "install ok installed 1.2.0");
     let _ = shop.debark("alice", &["ledger", "verify"]).ends(0);
+}
+
+/// It is stopped in the middle of an installation: the host works on, others wait for that and not for its leave, and what it says when
+/// it wakes up changes nothing. Once while somebody else deploys, once while somebody else aborts and its ssh is asleep as well.
+pub fn asleep_in_mid_installation(shop: &Releases<'_>) {
+    let script = "#!/bin/sh\nset -e\n[ ! -e /root/wait ] || : >/root/waits\nwhile [ -e /root/wait ]; do sleep 0.05; done\n";
+    std::fs::write(shop.dir.join("packaging/postinst"), script).unwrap();
+    shop.edit(
+        "      units: [packaging/shop.service]\n",
+        "      units: [packaging/shop.service]\n      scripts: {postinst: packaging/postinst}\n",
+    );
+    for version in ["1.4.0", "1.5.0", "1.6.0"] {
+        shop.publish(version, true);
+    }
+    sleeper(shop, "1.4.0", &["deploy", "shop@1.5.0", "--to", "staging", "--json"], false);
+    sleeper(shop, "1.6.0", &["deploy", "--abort", "--to", "staging", "--json"], true);
+    let _ = shop.debark("alice", &["ledger", "verify", "--anew"]).ends(0);
+}
+
+/// Afterwards 1.5.0 is live.
+fn sleeper(shop: &Releases<'_>, version: &str, others: &[&str], with_ssh: bool) {
+    let _ = shop.on("h1", "rm -f /root/waits; touch /root/wait").ends(0);
+    let what = format!("shop@{version}");
+    let args = ["deploy", &what, "--to", "staging", "--json", "--lease", "5s"];
+    let (mut child, _) = until(shop, "alice", &args, &format!("\"installing shop {version}\""));
+    let within = "for n in $(seq 600); do [ -e /root/waits ] && exit 0; sleep 0.1; done; exit 1";
+    let _ = shop.on("h1", within).ends(0);
+    signal(&child, Signal::STOP);
+    let ssh = if with_ssh { debark_e2e::children(child.id()) } else { Vec::new() };
+    let ssh: Vec<Pid> = ssh.into_iter().map(|pid| Pid::from_raw(pid).unwrap()).collect();
+    assert!(!with_ssh || !ssh.is_empty(), "it speaks with a host");
+    ssh.iter().for_each(|pid| kill_process(*pid, Signal::STOP).unwrap());
+    let refused = shop.debark("bob", others).ends(3);
+    let _ = refused.says("lease");
+    // It was renewed at the latest when it was stopped.
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    let (mut other, _) = until(shop, "bob", others, "waits for order");
+    assert!(shop.dpkg("h1").contains("half-configured"), "{}", shop.dpkg("h1"));
+    let _ = shop.on("h1", "rm /root/wait").ends(0);
+    let mut rest = String::new();
+    other.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+    assert_eq!(other.wait().unwrap().code(), Some(0), "{rest}");
+    assert_eq!(shop.version("h1"), "1.5.0");
+    let touched = "cat /var/log/dpkg.log /var/lib/debark/gate/journal.jsonl /var/lib/debark/gate/state.json | md5sum; systemctl show -P MainPID shop.service";
+    let before = shop.on("h1", touched).ends(0).out;
+    let entries = || shop.debark("bob", &["history", "--env", "staging", "--json"]).ends(0).out;
+    let recorded = entries();
+
+    ssh.iter().for_each(|pid| kill_process(*pid, Signal::CONT).unwrap());
+    signal(&child, Signal::CONT);
+    rest.clear();
+    child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(3), "{rest}");
+    assert_eq!(shop.on("h1", touched).ends(0).out, before, "nothing is written after that: {rest}");
+    assert_eq!(entries(), recorded);
+    assert_eq!(shop.dpkg("h1"), "install ok installed 1.5.0");
+    the_host_refuses(shop, &order_of(shop, version));
+    let _ = shop.debark("alice", &["status", "--env", "staging"]).ends(0);
 }
 
 /// The order of the last deployment of a version, as it is on record.

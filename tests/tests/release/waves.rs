@@ -195,14 +195,9 @@ pub fn a_host_that_is_lost_for_a_moment(shop: &Releases<'_>) {
     let mut held = Held::begin(shop);
     let address = shop.lab.host("h2").unwrap().address().to_string();
     let mut killed = 0;
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
-        let parent =
-            read("stat").rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-        if parent == Some(held.pid()) && read("cmdline").contains(&address) {
+    for pid in debark_e2e::children(held.child.id()) {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+        if line.unwrap_or_default().contains(&address) {
             kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
             killed += 1;
         }

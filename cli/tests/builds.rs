@@ -175,3 +175,100 @@ fn sources_are_directories_and_repositories() {
     let err = refused(&place.build("project"));
     assert!(err.contains(&url), "{err}");
 }
+
+/// What cargo-deb needs beside the project file.
+const CRATE: [(&str, &str); 5] = [
+    (
+        "Cargo.toml",
+        "[package]\nname = \"shop\"\nversion = \"0.0.0\"\nedition = \"2024\"\ndescription = \"a shop\"\nlicense = \"MIT\"\n\n[package.metadata.deb]\n\
+         maintainer = \"Shop <shop@example.org>\"\ncopyright = \"Shop\"\ndepends = \"adduser, libc6\"\nassets = [\n    \
+         [\"target/release/shop\", \"usr/bin/\", \"755\"],\n    [\"shop.conf\", \"etc/shop/\", \"644\"],\n]\nconf-files = [\"/etc/shop/shop.conf\"]\n",
+    ),
+    ("Cargo.lock", "version = 4\n\n[[package]]\nname = \"shop\"\nversion = \"0.0.0\"\n"),
+    // A message with the place of the source, which must not be the place of this build.
+    (
+        "src/main.rs",
+        "fn main() {\n    let name = std::env::args().nth(1).unwrap_or_else(|| panic!(\"who?\"));\n    println!(\"hello {name}\");\n}\n",
+    ),
+    ("shop.conf", "greeting = hello\n"),
+    (
+        "debark.yml",
+        "packages:\n  shop:\n    test:\n      - {name: unit, run: cargo test --quiet --offline}\n    build: cargo-deb\n",
+    ),
+];
+
+/// cargo-deb, which `scripts/test` installs beside what is tested, and cargo as this machine has it.
+fn with_cargo_deb(mut command: Command) -> Command {
+    let target = Path::new(env!("CARGO_BIN_EXE_debark")).ancestors().nth(2).unwrap();
+    let tools = target.join("tools/bin");
+    let path = std::env::var("PATH").unwrap();
+    command.env("PATH", format!("{}:{path}", tools.display())).env("HOME", std::env::var("HOME").unwrap());
+    let found = Command::new("cargo")
+        .args(["deb", "--version"])
+        .env("PATH", format!("{}:{path}", tools.display()))
+        .output();
+    assert!(
+        found.is_ok_and(|output| output.status.success()),
+        "there is no cargo-deb: run scripts/setup-cargo-deb {}",
+        target.display()
+    );
+    // What cargo tells its tests is not for another cargo.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_") && name != "CARGO_HOME") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+#[test]
+fn cargo_deb_makes_the_same_package_twice() {
+    let place = Place::repository("one", &CRATE);
+    let first = built(&with_cargo_deb(place.command("one", &[])).output().unwrap());
+    assert_eq!((&first["package"], &first["version"]), (&"shop".into(), &"1.0.0".into()));
+    let file = PathBuf::from(first["file"].as_str().unwrap());
+    let field = |name: &str| {
+        let output = Command::new("dpkg-deb").arg("-f").arg(&file).arg(name).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!((field("Version").as_str(), field("Depends").as_str()), ("1.0.0", "adduser, libc6"));
+    assert!(
+        Command::new("dpkg-deb").arg("-x").arg(&file).arg(place.path("root")).status().unwrap().success()
+    );
+    let said = Command::new(place.path("root/usr/bin/shop")).arg("you").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "hello you\n");
+    // Another clone at another place, another day, nothing built before.
+    place.git("one", &["clone", "-q", ".", "../some/where/else"]);
+    fs::create_dir(place.path("temporary")).unwrap();
+    fs::rename(place.path("out"), place.path("first")).unwrap();
+    let mut command =
+        with_cargo_deb(place.command("some/where/else", &["sh", "-c", "umask 077; exec \"$@\"", "sh"]));
+    command.env("TZ", "Asia/Kathmandu").env("TMPDIR", place.path("temporary"));
+    let second = built(&command.output().unwrap());
+    assert_eq!(first["digest"], second["digest"]);
+    let commit = place.git("one", &["rev-parse", "HEAD"]);
+    for (at, built) in [("first", &first), ("out", &second)] {
+        let name = Path::new(built["provenance"].as_str().unwrap()).file_name().unwrap();
+        let said = statement(&place.path(at).join(name));
+        let digest = built["digest"].as_str().unwrap().trim_start_matches("sha256:");
+        assert_eq!(said["subject"][0]["digest"]["sha256"], digest, "{said:#}");
+        let predicate = &said["predicate"];
+        let source = &predicate["buildDefinition"]["resolvedDependencies"][0]["digest"]["gitCommit"];
+        assert_eq!(source, &Value::from(commit.as_str()), "{said:#}");
+        let test = &predicate["runDetails"]["byproducts"][0];
+        let passed = (&test["name"], &test["annotations"]["result"]);
+        assert_eq!(passed, (&"test/unit".into(), &"passed".into()), "{said:#}");
+    }
+    assert_eq!(fs::read_dir(place.path("temporary")).unwrap().count(), 0, "nothing is left behind");
+}
+
+/// The statement within a provenance's envelope.
+fn statement(file: &Path) -> Value {
+    let envelope: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let mut decode = Command::new("base64");
+    decode.arg("-d").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = decode.spawn().unwrap();
+    let payload = envelope["payload"].as_str().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), payload.as_bytes()).unwrap();
+    serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap()
+}

@@ -139,6 +139,7 @@ mod tests {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/agent/debark-agent");
         let binary = std::fs::read(&path).expect("the agent that scripts/build-agent makes");
         let packed = pack(&binary, Press::Tight).unwrap();
+        println!("the agent has {} bytes, {} as sent", binary.len(), packed.len());
         assert!(binary.len() <= 4_000_000, "{} bytes", binary.len());
         assert!(packed.len() <= 1_500_000, "{} bytes as sent", packed.len());
     }

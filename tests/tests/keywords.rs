@@ -241,6 +241,28 @@ fn prompts_ask_on_a_terminal(site: &Site<'_>) {
     site.host("h1").sh("rm /root/told").unwrap();
 }
 
+/// `with_url` runs a task per line of what the controller finds there.
+fn urls_are_lines_to_loop_over(site: &Site<'_>) {
+    let served = site.dir.join("served");
+    fs::create_dir(&served).unwrap();
+    fs::write(served.join("list"), "one\ntwo\n").unwrap();
+    let mut server = site.lab.controller_command("python3");
+    server.args(["-m", "http.server", "8123", "--bind", "127.0.0.1", "-d"]).arg(&served);
+    let mut server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let run = catch_unwind(AssertUnwindSafe(|| {
+        wait("the server", || {
+            let mut curl = site.lab.controller_command("curl");
+            curl.args(["-sf", "http://127.0.0.1:8123/list"]).output().unwrap().status.success()
+        });
+        let task = "    - {name: lines, command: 'touch /root/{{ item }}', with_url: 'http://127.0.0.1:8123/list'}\n";
+        site.run(&format!("{HEAD}  tasks:\n{task}"), &["-l", "h1"])
+    }));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(task(&run.unwrap(), "h1", "lines")["status"], "changed");
+    site.host("h1").sh("rm /root/one /root/two").unwrap();
+}
+
 #[test]
 fn keywords() {
     let lab = lab("keywords", 2, &[]);
@@ -258,6 +280,7 @@ fn keywords() {
         ("statistics add up", statistics_add_up),
         ("prompts ask on a terminal", prompts_ask_on_a_terminal),
         ("a debugger mends tasks", a_debugger_mends_tasks),
+        ("urls are lines to loop over", urls_are_lines_to_loop_over),
     ];
     let only = std::env::var("DEBARK_ONLY").unwrap_or_default();
     run_steps_of(&site, steps, &only);

@@ -4,6 +4,7 @@ mod files;
 mod password;
 mod programs;
 mod tables;
+mod url;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -53,7 +54,10 @@ pub fn lookup(name: &str, args: &[Value], kwargs: &Map, around: Around<'_>) -> R
         }
         "pipe" => terms.iter().map(|term| programs::pipe(term, around)).collect(),
         "lines" => programs::lines(&terms, around),
-        "url" => terms.iter().map(|term| programs::url(term)).collect::<Result<Vec<_>, _>>(),
+        "url" => {
+            let found = terms.iter().map(|term| url::url(term, kwargs));
+            found.collect::<Result<Vec<_>, _>>().map(|found| found.into_iter().flatten().collect())
+        }
         other => Err(format!("there is no lookup `{other}`")),
     };
     results.map(Value::list).map_err(|why| format!("lookup `{name}`: {why}"))

@@ -37,13 +37,3 @@ pub(super) fn lines(terms: &[String], around: Around<'_>) -> Result<Vec<Value>, 
     }
     Ok(all)
 }
-
-/// What is at a URL, fetched by curl.
-pub(super) fn url(term: &str) -> Result<Value, String> {
-    if !term.starts_with("http://") && !term.starts_with("https://") {
-        return Err(format!("`{term}` is no http or https address"));
-    }
-    let mut command = Command::new("curl");
-    command.args(["--fail", "--silent", "--show-error", "--location", "--max-time", "30", "--", term]);
-    output(&mut command, term).map(Value::from)
-}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use debark_connect::{Agents, Problem};
 use debark_controller::{Engine, Monitor, Outcome, Settings, Site, Ssh};
+use debark_wire::Logins;
 
 use crate::common::Common;
 use crate::signals::Signals;
@@ -33,8 +34,8 @@ pub fn drive(site: Site, mut monitor: Box<dyn Monitor>, signals: &Signals) -> Ex
     let reach = site.clone();
     let talkative = site.options().run.verbosity >= render::TALKATIVE;
     let ways = vpn::ways(site.vault());
-    let target = move |host: &str| -> Result<_, Problem> {
-        let mut target = reach.target(host)?;
+    let target = move |host: &str, logins: &Logins| -> Result<_, Problem> {
+        let mut target = reach.target_by(host, logins)?;
         let prepared = ways.prepare(&mut target);
         ways.warnings().iter().for_each(|text| anstream::eprintln!("warning: {text}"));
         prepared?;

@@ -8,6 +8,7 @@ use debark_controller::{Engine, Settings, Site, Ssh};
 use debark_playbook::{Diagnostic, SourceMap};
 use debark_project::{Tasks, Vpn};
 use debark_value::{Map, Value};
+use debark_wire::Logins;
 
 use crate::common::Common;
 use crate::drive::cache_dir;
@@ -159,8 +160,8 @@ impl Place<'_> {
         let site = Arc::new(site);
         let reach = site.clone();
         let ways = vpn::ways(site.vault());
-        let target = move |host: &str| -> Result<Target, Problem> {
-            let mut target = reach.target(host)?;
+        let target = move |host: &str, logins: &Logins| -> Result<Target, Problem> {
+            let mut target = reach.target_by(host, logins)?;
             ways.prepare(&mut target)?;
             Ok(target)
         };

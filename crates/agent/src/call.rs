@@ -4,9 +4,11 @@
 use debark_expr::Scope;
 use debark_value::{Map, Value, map};
 use debark_wire::{Answer, Invocation, Outcome, Request};
+use zeroize::Zeroizing;
 
 use crate::actions;
 use crate::invoke::{failed, invoke, unreachable};
+use crate::login::Elsewhere;
 use crate::run::Running;
 use crate::task::{Doing, Done};
 use crate::worker::Worker;
@@ -19,9 +21,12 @@ impl Running<'_> {
             Ok(args) => args,
             Err(done) => return *done,
         };
-        let elsewhere = doing.keywords.delegate_to.is_some();
-        if let Some(outcome) = self.absent().filter(|_| !elsewhere && actions::needs_host(&task.action)) {
-            return Done::of(outcome);
+        if let Some(outcome) = self.absent().filter(|_| actions::needs_host(&task.action)) {
+            match self.elsewhere(doing, scope) {
+                Ok(None) => return Done::of(outcome),
+                Ok(Some(_)) => {}
+                Err(done) => return *done,
+            }
         }
         if let Some(done) = actions::run(self, doing, &args, scope) {
             return done;
@@ -30,8 +35,8 @@ impl Running<'_> {
             return Done::unknown(reason);
         }
         match self.invocation(doing, task.action.clone(), args, scope) {
-            Ok((invocation, target)) => self.dispatch(doing, invocation, target, scope),
-            Err(why) => Done::failed(why, None),
+            Ok((invocation, elsewhere)) => self.dispatch(doing, invocation, elsewhere, scope),
+            Err(done) => *done,
         }
     }
 
@@ -92,26 +97,20 @@ impl Running<'_> {
         module: String,
         args: Map,
         scope: &Scope,
-    ) -> Result<(Invocation, Option<String>), String> {
+    ) -> Result<(Invocation, Option<Elsewhere>), Box<Done>> {
         let keywords = &doing.keywords;
         let options = self.play.borrow().host.options.clone();
-        let target = match &keywords.delegate_to {
-            Some(host) => {
-                let host =
-                    self.on.engine.render_value(host, scope).map_err(|e| format!("`delegate_to`: {e}"))?;
-                Some(host.to_string())
-                    .filter(|host| !host.is_empty() && *host != self.play.borrow().host.host)
-            }
-            None => None,
-        };
-        doing.delegated.borrow_mut().clone_from(&target);
+        let elsewhere = self.elsewhere(doing, scope)?;
+        let delegate = elsewhere.as_ref().filter(|elsewhere| !elsewhere.own);
+        *doing.delegated.borrow_mut() = delegate.map(|elsewhere| elsewhere.host.clone());
+        let check = self.flag(&keywords.check_mode, "check_mode", scope)?.unwrap_or(options.check);
         let invocation = Invocation {
             module,
             args,
-            check: self.flag(&keywords.check_mode, "check_mode", scope)?.unwrap_or(options.check),
+            check,
             diff: self.flag(&keywords.diff, "diff", scope)?.unwrap_or(options.diff) && !doing.no_log,
             environment: self.environment(doing, scope)?,
-            become_: self.becoming(doing, scope)?,
+            become_: self.becoming(doing, scope, elsewhere.as_ref())?,
             timeout: self
                 .number(&keywords.timeout, "timeout", scope)?
                 .filter(|s| *s > 0.0)
@@ -122,8 +121,10 @@ impl Running<'_> {
             fresh: self.stale.get(),
             foreseen: self.on.foresight.borrow().any,
             guard: None,
+            background: actions::background(self, doing, scope)?.filter(|_| !check),
+            become_password: None,
         };
-        Ok((invocation, target))
+        Ok((invocation, elsewhere))
     }
 
     fn environment(&self, doing: &Doing, scope: &Scope) -> Result<Vec<(String, String)>, String> {
@@ -151,25 +152,21 @@ impl Running<'_> {
         &self,
         doing: &Doing,
         mut invocation: Invocation,
-        target: Option<String>,
+        elsewhere: Option<Elsewhere>,
         scope: &Scope,
     ) -> Done {
-        if let Some(outcome) = self.absent().filter(|_| target.is_none()) {
+        if let Some(outcome) = self.absent().filter(|_| elsewhere.is_none()) {
             return Done::of(outcome);
-        }
-        if let Some(done) = actions::background(self, doing, &invocation, scope) {
-            debark_modules::units::settle(&self.on.host);
-            return done;
         }
         let check = invocation.check;
         let failure = |why| failed(why, None, Map::new());
-        let here = target.is_none();
-        let mut outcome = match target {
-            Some(host) => {
-                // The delegate learns of no others than those that it is sent anyway.
-                let bytes = debark_wire::encode(&invocation).unwrap_or_default();
-                invocation.secrets = self.on.hidden().within(&bytes);
-                self.delegate(doing, host, invocation.clone(), scope).unwrap_or_else(failure)
+        let here = elsewhere.as_ref().is_none_or(|elsewhere| elsewhere.own);
+        let mut outcome = match elsewhere {
+            Some(elsewhere) => self.send(doing, elsewhere, &mut invocation, scope).unwrap_or_else(failure),
+            None if invocation.background.is_some() => {
+                let outcome = self.in_background(doing, invocation, scope).unwrap_or_else(failure);
+                debark_modules::units::settle(&self.on.host);
+                return Done::of(outcome);
             }
             None => self.here(doing, &invocation, scope).unwrap_or_else(failure),
         };
@@ -196,22 +193,60 @@ impl Running<'_> {
         Done::of(outcome)
     }
 
-    fn delegate(
+    /// Starts a call that goes on by itself.
+    fn in_background(
         &self,
         doing: &Doing,
-        host: String,
-        invocation: Invocation,
+        mut invocation: Invocation,
+        scope: &Scope,
+    ) -> Result<Outcome, String> {
+        self.gate(doing)?;
+        invocation.become_password =
+            invocation.become_.as_ref().and_then(|become_| self.password(become_, scope)).map(Into::into);
+        invocation.secrets = self.on.hidden().needles().to_vec();
+        self.on.link.flush();
+        actions::in_background(&invocation)
+    }
+
+    /// Has a call run by the agent of another connection: another host's, or another login's.
+    fn send(
+        &self,
+        doing: &Doing,
+        Elsewhere { host, own, logins }: Elsewhere,
+        invocation: &mut Invocation,
         scope: &Scope,
     ) -> Result<Outcome, String> {
         if !invocation.check {
+            if own && self.is_guarded() {
+                return Ok(failed(
+                    "what a task changes by a login of its own cannot be put back by the guard around it",
+                    Some("take the task out of the guarded block, or `become` somebody instead".into()),
+                    Map::new(),
+                ));
+            }
             self.gate(doing)?;
         }
-        let task = doing.task.id;
-        let request = Request::Delegate { task, host: host.clone(), invocation: Box::new(invocation) };
+        if own && self.absent().is_none() {
+            self.keep(doing, scope);
+        }
+        let password =
+            |become_| if own { self.password(become_, scope) } else { self.password_elsewhere(scope) };
+        invocation.become_password = invocation.become_.as_ref().and_then(password).map(Into::into);
+        // The other agent learns of no others than those that it is sent anyway.
+        let bytes = Zeroizing::new(debark_wire::encode(invocation).unwrap_or_default());
+        invocation.secrets = self.on.hidden().within(&bytes);
+        let (task, call) = (doing.task.id, Box::new(invocation.clone()));
+        let request = Request::Delegate { task, host: host.clone(), logins, invocation: call };
         let answer = self.on.link.request(request)?;
+        invocation.become_password = None;
         let Answer::Outcome(outcome) = answer else {
             return Err("the controller did not answer a delegated task with an outcome".into());
         };
+        if own && outcome.changed && !invocation.check {
+            debark_modules::units::settle(&self.on.host);
+            self.on.host.forget_all();
+            self.stale.set(true);
+        }
         let facts_are_theirs =
             self.flag(&doing.keywords.delegate_facts, "delegate_facts", scope)?.unwrap_or(false);
         if facts_are_theirs && let Some(facts) = outcome.result.get("ansible_facts").and_then(Value::as_map) {

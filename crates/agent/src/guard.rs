@@ -120,6 +120,11 @@ impl Running<'_> {
         self.keep_pending(&handlers.key, &handlers.notified());
     }
 
+    /// Whether a guard around the task is to put back what it changes.
+    pub fn is_guarded(&self) -> bool {
+        self.guard.borrow().as_ref().is_some_and(|guard| !guard.over)
+    }
+
     /// A call with the guard that is around it.
     pub fn under_guard(&self, invocation: &Invocation) -> Option<Invocation> {
         let guard = self.guard.borrow();

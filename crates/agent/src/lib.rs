@@ -13,6 +13,7 @@ mod handlers;
 mod invoke;
 mod journal;
 mod link;
+mod login;
 mod looping;
 mod once;
 mod progress;

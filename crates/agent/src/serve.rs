@@ -10,8 +10,8 @@ use debark_modules::Host;
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
 use debark_wire::{FromAgent, Invocation, MAGIC, Outcome, Play, Request, SILENCE};
-use zeroize::Zeroizing;
 
+use crate::actions;
 use crate::invoke::{failed, invoke};
 use crate::journal::Journal;
 use crate::link::{Job, Link};
@@ -92,23 +92,27 @@ pub fn worker() {
     }
 }
 
-/// A call for another host, delegated to this one.
-fn delegated(link: &Arc<Link>, invocation: Invocation) -> Outcome {
+/// A call for another agent: of a host that delegates to this one, or of this one by another login.
+fn delegated(link: &Arc<Link>, mut invocation: Invocation) -> Outcome {
     let origin = Origin { role_path: invocation.role_path.clone(), ..Origin::default() };
     let remote = Remote { link: link.clone(), store: Arc::default(), origin: origin.into() };
     let mut secrets = Secrets::default();
     secrets.add_value(&Value::list(invocation.secrets.iter().map(String::as_str)));
     let me = debark_modules::accounts::user_by_id(rustix::process::geteuid().as_raw()).map(|user| user.name);
-    let outcome = match invocation.become_.as_ref().filter(|b| Some(&b.user) != me.as_ref()) {
-        Some(become_) => {
-            let password =
-                invocation.args.get("_become_password").map(|text| Zeroizing::new(text.to_string()));
-            Worker::start(Some(become_), password.as_ref().map(|text| text.as_str()))
-                .and_then(|mut worker| worker.run(&invocation, &remote, &|| Ok(())))
-                .unwrap_or_else(|why| failed(why, None, Map::new()))
-        }
-        None => invoke(&Host::new(std::rc::Rc::new(remote)), &invocation, &|| Ok(())),
+    invocation.become_ = invocation.become_.filter(|b| Some(&b.user) != me.as_ref());
+    let outcome = if invocation.module == "async_status" {
+        actions::status_of(&invocation.args)
+    } else if invocation.background.is_some() {
+        actions::in_background(&invocation)
+    } else if invocation.become_.is_some() || invocation.timeout.is_some() {
+        // Not for whoever is become.
+        let password = invocation.become_password.take();
+        Worker::start(invocation.become_.as_ref(), password.as_deref())
+            .and_then(|mut worker| worker.run(&invocation, &remote, &|| Ok(())))
+    } else {
+        Ok(invoke(&Host::new(std::rc::Rc::new(remote)), &invocation, &|| Ok(())))
     };
+    let outcome = outcome.unwrap_or_else(|why| failed(why, None, Map::new()));
     // A delegate's words may end in its own records; the caller scrubs again for its own.
     Outcome { hint: outcome.hint.map(|hint| secrets.scrub(&hint)), ..outcome }
 }

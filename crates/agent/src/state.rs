@@ -181,6 +181,17 @@ impl PlayState {
         }
     }
 
+    /// Whether a layer is of the host's own inventory.
+    pub fn is_inventory(&self, layer: &Arc<Map>) -> bool {
+        Arc::ptr_eq(layer, &self.inventory)
+    }
+
+    /// Whether the controller goes by a layer when it connects to this host, or to another one.
+    pub fn is_foreknown(&self, layer: &Arc<Map>, own: bool) -> bool {
+        Arc::ptr_eq(layer, &self.extra)
+            || own && (self.is_inventory(layer) || Arc::ptr_eq(layer, &self.play_vars))
+    }
+
     /// A role by its index.
     pub fn role(&self, index: Option<u32>) -> Option<&Role> {
         self.play.roles.get(index? as usize)

@@ -111,6 +111,12 @@ impl Done {
     }
 }
 
+impl From<String> for Box<Done> {
+    fn from(why: String) -> Self {
+        Box::new(Done::failed(why, None))
+    }
+}
+
 impl Running<'_> {
     /// Runs a task and reports it.
     pub fn task(&self, task: &Task, context: &Rc<Context>) -> Flow {

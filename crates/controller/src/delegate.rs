@@ -31,6 +31,11 @@ impl Delegations {
         self.running.remove(&id).map(|(_, asker)| asker)
     }
 
+    /// Whether something runs there.
+    pub(crate) fn is_busy(&self, on: &str) -> bool {
+        self.running.values().any(|(host, _)| host == on)
+    }
+
     /// A host is gone; yields who waits for it. What it asked for itself is forgotten.
     pub(crate) fn leave(&mut self, gone: &str) -> Vec<Asker> {
         self.running.retain(|_, (_, (asker, _))| asker != gone);

@@ -2,6 +2,7 @@
 
 mod away;
 mod failing;
+mod further;
 mod guard;
 mod sessions;
 
@@ -188,6 +189,7 @@ impl<'a> Engine<'a> {
     }
 
     fn play(&mut self, index: u32) -> Result<(), String> {
+        self.dismiss(None);
         let mut spec = self.world.play(index, &self.gone())?;
         let gone = self.gone();
         spec.active = spec.hosts.iter().filter(|host| !gone.contains(*host)).cloned().collect();
@@ -328,7 +330,9 @@ impl<'a> Engine<'a> {
                 if let Some(host) = self.hosts.get_mut(name) {
                     host.phase = Phase::Up;
                 }
-                self.monitor.note(&Note::Uploading { host: name, bytes });
+                if !self.is_further(name) {
+                    self.monitor.note(&Note::Uploading { host: name, bytes });
+                }
                 self.connect();
             }
             Incoming::Started { noise } => {
@@ -338,10 +342,13 @@ impl<'a> Engine<'a> {
                         self.back(name);
                     }
                 }
-                self.monitor.note(&Note::Connected { host: name });
+                if !self.is_further(name) {
+                    self.monitor.note(&Note::Connected { host: name });
+                }
                 if let Some(noise) = noise {
+                    let (_, told) = self.host_of(name);
                     let text =
-                        format!("{name}: the login shell prints something before commands run: {noise}");
+                        format!("{told}: the login shell prints something before commands run: {noise}");
                     self.monitor.note(&Note::Warning(&text));
                 }
                 self.connect();
@@ -393,6 +400,9 @@ impl<'a> Engine<'a> {
             return self.hidden(name, texts);
         }
         crate::event::scrub(&mut event, &self.world.secrets());
+        if self.is_further(name) {
+            return self.aside(name, &event);
+        }
         let Some(host) = self.hosts.get_mut(name) else { return };
         match &event {
             Event::Started { name, .. } => host.task = Some(name.clone()),
@@ -406,6 +416,7 @@ impl<'a> Engine<'a> {
                 if result.handler {
                     host.notified.retain(|handler| *handler != result.name);
                 }
+                host.unreached = result.status == Status::Unreachable;
                 self.outcome.recap.task(name, result);
                 // An agent that took over knows of no places that the one before it had.
                 for (other, request) in self.batch.throttles.leave(name) {
@@ -446,8 +457,9 @@ impl<'a> Engine<'a> {
             self.failed_at(name, place, true, self.batch.any_errors_fatal);
         }
         if failed {
-            let absent = self.hosts.get(name).is_some_and(|host| host.absent);
-            let set = if absent { &mut self.outcome.unreachable } else { &mut self.outcome.failed };
+            // Another host that a task needed, or this one by a task's login, counts as in Ansible.
+            let unreached = self.hosts.get(name).is_some_and(|host| host.absent || host.unreached);
+            let set = if unreached { &mut self.outcome.unreachable } else { &mut self.outcome.failed };
             set.insert(name.to_owned());
         }
         if let Some(host) = self.hosts.get_mut(name) {
@@ -534,6 +546,9 @@ impl<'a> Engine<'a> {
         // Whoever has no session yet has nothing to finish.
         for name in std::mem::take(&mut self.wanted) {
             self.leave(&name);
+            for (asker, request) in self.delegations.leave(&name) {
+                self.answer(&asker, request, Err(reason.into()));
+            }
         }
     }
 }

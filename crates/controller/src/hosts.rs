@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use debark_value::Map;
-use debark_wire::ToAgent;
+use debark_wire::{Logins, ToAgent};
 
 use crate::engine::{Away, Guarded, Kept};
 use crate::world::{Channel, Content};
@@ -24,14 +24,29 @@ pub(crate) enum Phase {
     Over,
 }
 
-/// One host.
+/// Of which host a session is, and by which login, if it is not the host's own.
+#[derive(Debug, Clone)]
+pub(crate) struct Further {
+    /// The host.
+    pub(crate) host: String,
+    /// How tasks want it to be reached.
+    pub(crate) logins: Logins,
+    /// How that is told: `user@address:port`.
+    pub(crate) address: String,
+}
+
+/// One host, or a further session with one.
 pub(crate) struct Host {
+    /// That it is a further session, for tasks with a login of their own.
+    pub(crate) further: Option<Further>,
     /// How far its session is.
     pub(crate) phase: Phase,
     /// The session.
     pub(crate) channel: Option<Box<dyn Channel>>,
     /// Whether the session is with an agent that stands in for the host, which cannot be reached.
     pub(crate) absent: bool,
+    /// Whether its last task found unreachable what it needed.
+    pub(crate) unreached: bool,
     /// How it was reached.
     pub(crate) route: String,
     /// What is to be sent once there is one.
@@ -61,9 +76,11 @@ pub(crate) struct Host {
 impl Default for Host {
     fn default() -> Self {
         Self {
+            further: None,
             phase: Phase::Waiting,
             channel: None,
             absent: false,
+            unreached: false,
             route: String::new(),
             queued: Vec::new(),
             playing: false,

@@ -26,4 +26,4 @@ pub use event::{Monitor, Note};
 pub use fetches::Fetches;
 pub use recap::{Counts, Recap, Slow};
 pub use site::{Site, SiteOptions, ask, cancel_questions, is_terminal, on_question};
-pub use world::{Channel, Connector, Content, PlaySpec, Settings, Ssh, World};
+pub use world::{Channel, Connector, Content, PlaySpec, Route, Settings, Ssh, World};

@@ -1,7 +1,7 @@
 //! Answers to what agents ask.
 
 use debark_value::{Map, Value};
-use debark_wire::{Answer, Request, ToAgent};
+use debark_wire::{Answer, Invocation, Logins, Request, ToAgent};
 
 use crate::delegate::unreachable;
 use crate::engine::{Engine, Going, Input};
@@ -23,7 +23,10 @@ impl Engine<'_> {
                 | Request::Back
                 | Request::Confirm { .. }
         );
-        if quick && let Err(why) = self.world.permit(self.batch.play, host, &request) {
+        if let Some(why) = self.beyond(host, &request) {
+            return self.refuse(host, id, why);
+        }
+        if quick && let Err(why) = self.world.permit(self.batch.play, &self.host_of(host).0, &request) {
             return self.refuse(host, id, why);
         }
         let answer = match request {
@@ -91,8 +94,8 @@ impl Engine<'_> {
                 }
                 return;
             }
-            Request::Delegate { host: other, invocation, .. } => {
-                return self.delegate(host, id, &other, *invocation);
+            Request::Delegate { host: other, logins, invocation, .. } => {
+                return self.delegate(host, id, (&other, logins), *invocation);
             }
             Request::Store { dest, bytes, last } => {
                 // A host that was taken over must not write here just because it asks.
@@ -137,7 +140,7 @@ impl Engine<'_> {
 
     /// Says no, and tells the user: a host that asks such things is not what it should be.
     pub(crate) fn refuse(&mut self, host: &str, id: u32, why: String) {
-        let host_and_why = format!("{host} {why}; it was refused");
+        let host_and_why = format!("{} {why}; it was refused", self.host_of(host).1);
         self.warn(&host_and_why);
         self.answer(host, id, Err(format!("the controller refused: this host {why}")));
     }
@@ -145,7 +148,7 @@ impl Engine<'_> {
     /// What takes files, templates or the user takes a thread: other hosts must not wait for it.
     fn ask_world(&mut self, host: &str, id: u32, request: Request) {
         let (world, sender) = (self.world.clone(), self.sender.clone());
-        let (play, name) = (self.batch.play, host.to_owned());
+        let (play, name, real) = (self.batch.play, host.to_owned(), self.host_of(host).0);
         let Some(asker) = self.hosts.get_mut(host) else { return };
         let (session, asking) = (asker.session, &mut asker.asking);
         if *asking >= MOST_QUESTIONS {
@@ -156,9 +159,9 @@ impl Engine<'_> {
         let regroups = matches!(request, Request::AddHost { .. } | Request::RefreshInventory);
         let thread = std::thread::Builder::new().name("answer".into()).spawn(move || {
             // Without a receiver the run is over, and nobody waits.
-            let _ = match world.permit(play, &name, &request) {
+            let _ = match world.permit(play, &real, &request) {
                 Ok(()) => {
-                    let answer = world.answer(play, &name, request);
+                    let answer = world.answer(play, &real, request);
                     // The user has had enough: of the run, not of this host alone.
                     if debugs && answer == Ok(Answer::Fail) {
                         let _ = sender.send(Input::Interrupt);
@@ -175,9 +178,13 @@ impl Engine<'_> {
         }
     }
 
-    fn delegate(&mut self, host: &str, id: u32, other: &str, invocation: debark_wire::Invocation) {
+    fn delegate(&mut self, host: &str, id: u32, (real, logins): (&str, Logins), mut invocation: Invocation) {
+        if invocation.become_.is_some() && invocation.become_password.is_none() {
+            invocation.become_password = self.world.become_password(real);
+        }
+        let other = &self.by_login(real, logins);
         if self.hosts.get(other).is_some_and(|other| other.absent || other.phase == Phase::Over) {
-            let outcome = unreachable(&format!("{other} cannot be reached"));
+            let outcome = unreachable(&format!("{real} cannot be reached"));
             return self.answer(host, id, Ok(Answer::Outcome(Box::new(outcome))));
         }
         let number = self.delegations.begin(other, (host.to_owned(), id));

@@ -9,7 +9,7 @@ use debark_connect::guard::{Guard, Verdict};
 use debark_connect::{Agents, Incoming, Problem, Session, Target};
 use debark_value::Map;
 use debark_value::secrets::Secrets;
-use debark_wire::{Answer, HostPlay, Request};
+use debark_wire::{Answer, HostPlay, Logins, Password, Request};
 
 use crate::batch::Size;
 use crate::fetches::Fetches;
@@ -93,9 +93,14 @@ pub trait World: Send + Sync {
     /// Whether a host is this machine, without a connection that could go.
     fn local(&self, host: &str) -> bool;
 
-    /// How a host is reached in the play that runs; another text means another connection.
-    fn route(&self, _host: &str) -> String {
-        String::new()
+    /// How a host is reached in the play that runs, by a task's login if it has one.
+    fn route(&self, _host: &str, _logins: &Logins) -> Route {
+        Route::default()
+    }
+
+    /// The password for becoming somebody on a host that its own variables or the command line give.
+    fn become_password(&self, _host: &str) -> Option<Password> {
+        None
     }
 
     /// Answers what needs files, templates or the user: find, lookups, includes, prompts, `add_host`. May take long;
@@ -123,15 +128,25 @@ pub trait World: Send + Sync {
     fn secrets(&self) -> Arc<Secrets>;
 }
 
+/// How a host is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Route {
+    /// All of it; another text means another connection.
+    pub way: String,
+    /// For messages: `user@address:port`, as far as it is known.
+    pub address: String,
+}
+
 /// How hosts are reached.
 pub trait Connector {
-    /// Opens a session and sends `first` at once.
+    /// Opens a session, by a task's login if it has one, and sends `first` at once.
     ///
     /// # Errors
     /// It cannot even be tried.
     fn open(
         &self,
         host: &str,
+        logins: &Logins,
         first: Vec<Arc<[u8]>>,
         tell: Box<dyn Fn(Incoming) + Send>,
     ) -> Result<Box<dyn Channel>, Problem>;
@@ -191,8 +206,8 @@ pub struct Ssh<F> {
     agents: Agents,
     cache: PathBuf,
     target: F,
-    /// Hosts that this run has a connection to, or had.
-    met: Mutex<HashSet<String>>,
+    /// Hosts that this run has a connection to, or had, by login.
+    met: Mutex<HashSet<(String, Option<String>)>>,
 }
 
 impl<F> Ssh<F> {
@@ -202,16 +217,18 @@ impl<F> Ssh<F> {
     }
 }
 
-impl<E: Into<Problem>, F: Fn(&str) -> Result<Target, E>> Connector for Ssh<F> {
+impl<E: Into<Problem>, F: Fn(&str, &Logins) -> Result<Target, E>> Connector for Ssh<F> {
     fn open(
         &self,
         host: &str,
+        logins: &Logins,
         first: Vec<Arc<[u8]>>,
         tell: Box<dyn Fn(Incoming) + Send>,
     ) -> Result<Box<dyn Channel>, Problem> {
-        let mut target = (self.target)(host).map_err(Into::into)?;
+        let mut target = (self.target)(host, logins).map_err(Into::into)?;
         // After the first one it has to be a new one: the host was booted, or somebody's groups or sshd have changed.
-        if !self.met.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned()) {
+        let login = (host.to_owned(), (*logins != Logins::default()).then(|| target.address()));
+        if !self.met.lock().unwrap_or_else(PoisonError::into_inner).insert(login) {
             target.forget_shared();
             target.fresh = true;
         }
@@ -228,7 +245,7 @@ impl<E: Into<Problem>, F: Fn(&str) -> Result<Target, E>> Connector for Ssh<F> {
     }
 
     fn confirm(&self, host: &str, guard: Guard, tell: Tell) -> Result<(), Problem> {
-        let target = (self.target)(host).map_err(Into::into)?;
+        let target = (self.target)(host, &Logins::default()).map_err(Into::into)?;
         let thread = std::thread::Builder::new().name("guard".into());
         let started = thread.spawn(move || tell(debark_connect::guard::confirm(&target, &guard)));
         started.map(drop).map_err(|error| {

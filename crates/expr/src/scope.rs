@@ -79,6 +79,16 @@ impl Scope {
         self.layers.iter().rev().find_map(|(layer, kind)| layer.get(name).map(|value| (value, *kind)))
     }
 
+    /// As [`Scope::get_raw`], of those layers only that `counts` takes; with the layer.
+    pub fn get_of(
+        &self,
+        name: &str,
+        counts: impl Fn(&Arc<Map>, LayerKind) -> bool,
+    ) -> Option<(&Value, &Arc<Map>, LayerKind)> {
+        let mut layers = self.layers.iter().rev().filter(|(layer, kind)| counts(layer, *kind));
+        layers.find_map(|(layer, kind)| layer.get(name).map(|value| (value, layer, *kind)))
+    }
+
     /// The names of all variables, each once, in no particular order.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.layers.iter().enumerate().flat_map(move |(index, (layer, _))| {

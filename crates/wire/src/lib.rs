@@ -2,6 +2,7 @@
 
 mod frame;
 mod message;
+mod password;
 mod play;
 mod span;
 
@@ -10,5 +11,6 @@ pub use frame::{
     write,
 };
 pub use message::*;
+pub use password::Password;
 pub use play::*;
 pub use span::seconds;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use debark_value::{Map, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::play::{Blob, Found, HostPlay, Node, Place, Role, Tree};
+use crate::password::Password;
+use crate::play::{Blob, Found, HostPlay, Logins, Node, Place, Role, Tree};
 
 /// From the controller to the agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,7 +28,7 @@ pub enum ToAgent {
         /// What was asked for, or why it cannot be had.
         answer: Result<Answer, String>,
     },
-    /// Run one module for another host (`delegate_to`), beside whatever else runs here.
+    /// Run one module for another host (`delegate_to`) or for another login's agent, beside whatever else runs here.
     Invoke {
         /// The controller's number for it.
         id: u32,
@@ -350,12 +351,14 @@ pub enum Request {
         /// Directory of the role of the task that asks.
         role_path: Option<String>,
     },
-    /// Run a module on another host.
+    /// Run a module on another host, or on this one by another login.
     Delegate {
         /// Task id.
         task: u32,
         /// Where.
         host: String,
+        /// By which login.
+        logins: Logins,
         /// What.
         invocation: Box<Invocation>,
     },
@@ -578,6 +581,19 @@ pub struct Invocation {
     pub fresh: bool,
     /// What is to put back what it changes.
     pub guard: Option<Guard>,
+    /// `async`: it goes on by itself.
+    pub background: Option<Background>,
+    /// The password for becoming somebody, where that is done for another agent.
+    pub become_password: Option<Password>,
+}
+
+/// A call that goes on when whoever asked for it does not wait.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Background {
+    /// How long it may take, in seconds.
+    pub seconds: f64,
+    /// Between two looks at it, in seconds; 0: nobody waits for it.
+    pub poll: f64,
 }
 
 /// A guard on a host.

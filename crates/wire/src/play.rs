@@ -82,6 +82,8 @@ pub struct HostPlay {
     pub absent: Option<(String, Option<String>)>,
     /// Whether the host is the controller's own machine, reached without ssh: `remote_user` means nothing there.
     pub local: bool,
+    /// How the connection logged in; what is not set was left to ssh's own configuration.
+    pub login: Login,
     /// Texts that must never be shown.
     pub secrets: Vec<String>,
     /// How the run goes.
@@ -92,6 +94,28 @@ pub struct HostPlay {
     pub first: bool,
     /// Passwords for become, by user; `*` for any.
     pub become_passwords: Vec<(String, String)>,
+}
+
+/// How a host is logged in to, as far as something says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// Who.
+    pub user: Option<String>,
+    /// Which port.
+    pub port: Option<u16>,
+    /// Which address.
+    pub host: Option<String>,
+    /// By which private key: a file on the controller.
+    pub key: Option<String>,
+}
+
+/// How a task is to reach the host that it runs on, as far as it says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logins {
+    /// By variables: they win over those of the host.
+    pub variables: Login,
+    /// By keywords: variables of the host win over them.
+    pub keywords: Login,
 }
 
 /// How a run goes.
@@ -332,7 +356,7 @@ pub struct Keywords {
     pub module_defaults: Vec<(String, Value)>,
     /// `tags`, this level's.
     pub tags: Vec<String>,
-    /// `connection`, `remote_user`, `port`: only the controller acts on them.
+    /// `connection`: only the controller acts on it.
     pub connection: Option<Value>,
     /// `remote_user`.
     pub remote_user: Option<Value>,

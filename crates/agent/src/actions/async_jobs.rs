@@ -12,10 +12,11 @@ use debark_expr::Scope;
 use debark_modules::Host;
 use debark_modules::upstream::NoUpstream;
 use debark_value::{Map, Value, map};
-use debark_wire::{Invocation, Outcome};
+use debark_wire::{Background, Invocation, Outcome};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
-use super::{Call, ok};
+use super::Call;
 use crate::invoke::{failed, invoke};
 use crate::run::Running;
 use crate::task::{Doing, Done};
@@ -27,37 +28,34 @@ fn directory() -> PathBuf {
     home.map_or_else(|| format!("/var/tmp/debark-async-{uid}").into(), |home| home.join(".ansible_async"))
 }
 
-/// Starts a call in the background if the task says so; `None` if it does not.
-pub fn start(running: &Running, doing: &Doing, invocation: &Invocation, scope: &Scope) -> Option<Done> {
-    let seconds = match running.number(&doing.task.async_seconds, "async", scope) {
-        Ok(seconds) => seconds.filter(|seconds| *seconds > 0.0)?,
-        Err(why) => return Some(Done::failed(why, None)),
-    };
-    let poll = match running.number(&doing.task.poll, "poll", scope) {
-        Ok(poll) => poll.unwrap_or(15.0),
-        Err(why) => return Some(Done::failed(why, None)),
-    };
-    if invocation.check {
-        return None;
-    }
-    if let Err(why) = running.gate(doing) {
-        return Some(Done::failed(why, None));
-    }
-    let started = launch(running, invocation, seconds)
-        .map_err(|e| format!("cannot start a job in the background: {e}"));
-    let (id, job) = match started {
-        Ok(started) => started,
-        Err(why) => return Some(Done::failed(why, None)),
-    };
-    running.on.link.flush();
+/// How a task is to go on in the background, if it is.
+///
+/// # Errors
+/// A keyword cannot be rendered.
+pub fn asked(running: &Running, doing: &Doing, scope: &Scope) -> Result<Option<Background>, String> {
+    let seconds = running.number(&doing.task.async_seconds, "async", scope)?;
+    let Some(seconds) = seconds.filter(|seconds| *seconds > 0.0) else { return Ok(None) };
+    let poll = running.number(&doing.task.poll, "poll", scope)?.unwrap_or(15.0);
+    Ok(Some(Background { seconds, poll }))
+}
+
+/// Starts a call in the background, and waits for it if that is asked for.
+///
+/// # Errors
+/// It cannot be started.
+pub fn begin(invocation: &Invocation) -> Result<Outcome, String> {
+    let Background { seconds, poll } =
+        invocation.background.ok_or("nothing is to go on in the background")?;
+    let (id, job) =
+        launch(invocation, seconds).map_err(|e| format!("cannot start a job in the background: {e}"))?;
     if poll > 0.0 {
-        return Some(follow(&job, poll, seconds));
+        return follow(&job, poll, seconds);
     }
     let result = map! {
         "ansible_job_id" => id, "started" => true, "finished" => false,
         "results_file" => job.path.to_string_lossy().into_owned(), "changed" => true,
     };
-    Some(ok(result, true))
+    Ok(Outcome { result, changed: true, ..Outcome::default() })
 }
 
 /// A job: where its result lies, and what opens it.
@@ -88,7 +86,7 @@ impl Job {
 /// What a result begins with that has secrets in it.
 const SEALED: &[u8] = b"sealed\n";
 
-fn launch(running: &Running, invocation: &Invocation, seconds: f64) -> std::io::Result<(String, Job)> {
+fn launch(invocation: &Invocation, seconds: f64) -> std::io::Result<(String, Job)> {
     let dir = directory();
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -111,9 +109,7 @@ fn launch(running: &Running, invocation: &Invocation, seconds: f64) -> std::io::
         .current_dir("/");
     let mut child = command.spawn()?;
     if let Some(mut input) = child.stdin.take() {
-        let secrets = running.on.hidden().needles().to_vec();
-        let invocation = Invocation { secrets, ..invocation.clone() };
-        let bytes = debark_wire::encode(&invocation).map_err(std::io::Error::other)?;
+        let bytes = Zeroizing::new(debark_wire::encode(invocation).map_err(std::io::Error::other)?);
         input.write_all(key.as_bytes())?;
         input.write_all(&bytes)?;
     }
@@ -144,7 +140,7 @@ fn read(job: &Job) -> Result<Map, String> {
         .ok_or_else(|| format!("{} is not a job's result", path.display()))
 }
 
-fn follow(job: &Job, poll: f64, seconds: f64) -> Done {
+fn follow(job: &Job, poll: f64, seconds: f64) -> Result<Outcome, String> {
     let deadline = std::time::Instant::now() + Duration::from_secs_f64(seconds + 5.0);
     // The first looks come quickly: most jobs are short, and `poll` is a bound, not a wish.
     let mut pause = 0.05;
@@ -152,38 +148,53 @@ fn follow(job: &Job, poll: f64, seconds: f64) -> Done {
         match read(job) {
             Ok(result) if result.get("finished").is_some_and(Value::truthy) => {
                 let _ = fs::remove_file(&job.path);
-                return outcome(result);
+                return Ok(outcome(result));
             }
             Ok(_) if std::time::Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_secs_f64(pause))
             }
-            Ok(_) => return Done::failed(format!("the job did not end within {seconds} s"), None),
-            Err(why) => return Done::failed(why, None),
+            Ok(_) => return Err(format!("the job did not end within {seconds} s")),
+            Err(why) => return Err(why),
         }
         pause = (pause * 2.0).min(poll);
     }
 }
 
-fn outcome(result: Map) -> Done {
+fn outcome(result: Map) -> Outcome {
     let flag = |name: &str| result.get(name).is_some_and(Value::truthy);
     let (failed, changed) = (flag("failed"), flag("changed"));
-    Done::of(Outcome { failed, changed, result, ..Outcome::default() })
+    Outcome { failed, changed, result, ..Outcome::default() }
 }
 
-/// `async_status`: what became of a job.
-pub fn status(call: &Call) -> Result<Done, String> {
-    let id = call.text("jid").ok_or("async_status needs the parameter `jid`")?;
+impl Call<'_> {
+    /// `async_status`: what became of a job, wherever that was started.
+    pub fn async_status(&self) -> Result<Done, String> {
+        let (running, action) = (self.running, "async_status".to_owned());
+        match running.invocation(self.doing, action, self.args.clone(), self.scope) {
+            Ok((_, None)) => status_of(self.args).map(Done::of),
+            Ok((call, elsewhere)) => Ok(running.dispatch(self.doing, call, elsewhere, self.scope)),
+            Err(done) => Ok(*done),
+        }
+    }
+}
+
+/// What became of the job that these parameters of `async_status` name.
+///
+/// # Errors
+/// There is no such job here.
+pub fn status_of(args: &Map) -> Result<Outcome, String> {
+    let text = |name: &str| args.get(name).filter(|value| !value.is_null()).map(Value::to_string);
+    let id = text("jid").ok_or("async_status needs the parameter `jid`")?;
     if id.is_empty() || id.contains('/') || id.contains("..") {
         return Err(format!("`{id}` is no job id"));
     }
     let job = Job::of(&id);
     let path = &job.path;
-    if call.text("mode").as_deref() == Some("cleanup") {
+    if text("mode").as_deref() == Some("cleanup") {
         let _ = fs::remove_file(path);
-        return Ok(ok(
-            map! { "changed" => false, "ansible_job_id" => id.as_str(), "erased" => path.to_string_lossy().into_owned() },
-            false,
-        ));
+        let erased = path.to_string_lossy().into_owned();
+        let result = map! { "changed" => false, "ansible_job_id" => id.as_str(), "erased" => erased };
+        return Ok(outcome(result));
     }
     let mut result = read(&job)?;
     result.insert("ansible_job_id".into(), id.as_str().into());
@@ -196,7 +207,7 @@ pub fn status(call: &Call) -> Result<Done, String> {
 pub fn async_job() {
     let mut args = std::env::args().skip(2);
     let (Some(path), Some(seconds)) = (args.next().map(PathBuf::from), args.next()) else { return };
-    let mut bytes = Vec::new();
+    let mut bytes = Zeroizing::new(Vec::new());
     if std::io::stdin().read_to_end(&mut bytes).is_err() {
         return;
     }
@@ -207,9 +218,11 @@ pub fn async_job() {
     invocation.timeout = seconds.parse().ok();
     // Whoever waits for the session must not wait for the job.
     let _ = rustix::process::setsid();
+    // Not for whoever is become.
+    let password = invocation.become_password.take();
     let outcome = if let Some(become_) = invocation.become_.clone() {
         let remote = offline();
-        crate::worker::Worker::start(Some(&become_), None)
+        crate::worker::Worker::start(Some(&become_), password.as_deref())
             .and_then(|mut worker| worker.run(&invocation, &remote, &|| Ok(())))
             .unwrap_or_else(|why| failed(why, None, Map::new()))
     } else {

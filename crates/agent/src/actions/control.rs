@@ -75,8 +75,10 @@ impl Call<'_> {
     /// Runs a module with parameters that the interpreter has completed.
     pub fn dispatch(&self, module: &str, args: debark_value::Map) -> Done {
         match self.running.invocation(self.doing, module.to_owned(), args, self.scope) {
-            Ok((invocation, target)) => self.running.dispatch(self.doing, invocation, target, self.scope),
-            Err(why) => Done::failed(why, None),
+            Ok((invocation, elsewhere)) => {
+                self.running.dispatch(self.doing, invocation, elsewhere, self.scope)
+            }
+            Err(done) => *done,
         }
     }
 }

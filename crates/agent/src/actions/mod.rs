@@ -12,12 +12,11 @@ mod wait;
 
 use debark_expr::Scope;
 use debark_value::{Map, Value};
-use debark_wire::Invocation;
 
 use crate::run::Running;
 use crate::task::{Doing, Done};
 
-pub use async_jobs::async_job;
+pub use async_jobs::{asked as background, async_job, begin as in_background, status_of};
 pub use meta::for_all;
 
 /// Whether a parameter is an expression rather than text with templates, so that it is not rendered beforehand.
@@ -56,7 +55,7 @@ pub fn run(running: &Running, doing: &Doing, args: &Map, scope: &Scope) -> Optio
         "pause" => control::pause(&call),
         "reboot" => wait::reboot(&call),
         "wait_for_connection" => wait::wait_for_connection(&call),
-        "async_status" => async_jobs::status(&call),
+        "async_status" => call.async_status(),
         "template" => return template::template(&call),
         "fetch" => return control::fetch(&call),
         _ => return None,
@@ -71,11 +70,6 @@ pub fn needs_host(action: &str) -> bool {
 
 fn is_builtin(action: &str) -> bool {
     debark_modules::find(action).is_none()
-}
-
-/// `async` with `poll: 0`: starts the call and leaves it; `None` for all others.
-pub fn background(running: &Running, doing: &Doing, invocation: &Invocation, scope: &Scope) -> Option<Done> {
-    async_jobs::start(running, doing, invocation, scope)
 }
 
 /// An action and everything around it.

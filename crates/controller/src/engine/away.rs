@@ -103,6 +103,7 @@ impl Engine<'_> {
         if self.world.local(name) {
             return Err(format!("{name} is the machine that debark itself runs on: it stays connected"));
         }
+        self.dismiss(Some(name));
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.playing) else {
             return Err("only a host that runs the play may go away".into());
         };

@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use debark_connect::{Incoming, Problem, ProblemKind};
-use debark_wire::{Answer, ToAgent};
+use debark_wire::{Answer, Logins, ToAgent};
 
 use super::{Away, Engine, Input};
 use crate::delegate::unreachable;
@@ -49,20 +49,30 @@ impl Engine<'_> {
     /// Opens a session; what is queued goes first.
     pub(super) fn open(&mut self, name: &str) {
         let Some(host) = self.hosts.get_mut(name) else { return };
+        let further = host.further.clone();
+        let (real, logins) = match &further {
+            Some(further) => (further.host.as_str(), further.logins.clone()),
+            None => (name, Logins::default()),
+        };
         host.phase = Phase::Connecting(Instant::now());
-        host.route = self.world.route(name);
+        host.route = self.world.route(real, &logins).way;
         host.session = host.session.wrapping_add(1);
         let session = host.session;
         let first = std::mem::take(&mut host.queued);
         let tell = teller(&self.sender, name, session);
-        self.monitor.note(&Note::Connecting { host: name });
-        match self.connector.open(name, first, tell) {
+        if further.is_none() {
+            self.monitor.note(&Note::Connecting { host: name });
+        }
+        match self.connector.open(real, &logins, first, tell) {
             Ok(channel) => host.channel = Some(channel),
             Err(problem) => self.lost(name, Some(problem)),
         }
     }
 
     pub(super) fn lost(&mut self, name: &str, problem: Option<Problem>) {
+        if self.is_further(name) {
+            return self.lost_further(name, problem);
+        }
         if self.expected(name, &problem)
             || self.stands_in(name, problem.as_ref())
             || self.left_guarded(name, &problem)
@@ -170,20 +180,12 @@ impl Engine<'_> {
 
     /// Ends a session that reaches the host in another way than the play that begins says.
     pub(super) fn reroute(&mut self, name: &str) {
-        let route = self.world.route(name);
-        let Some(host) = self.hosts.get_mut(name) else { return };
+        let route = self.world.route(name, &Logins::default()).way;
+        let Some(host) = self.hosts.get(name) else { return };
         if host.phase != Phase::Up || host.route == route {
             return;
         }
-        host.send(&ToAgent::End);
-        if let Some(channel) = host.channel.take() {
-            channel.close();
-            self.ending.push(channel);
-        }
-        host.phase = Phase::Waiting;
-        // What the old session still says is not for the new one.
-        host.session = host.session.wrapping_add(1);
-        self.stores.leave(name);
+        self.hang_up(name);
     }
 
     /// Lets all agents end.

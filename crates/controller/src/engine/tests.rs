@@ -6,11 +6,11 @@ use std::sync::mpsc;
 use debark_connect::{Problem, ProblemKind};
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
-use debark_wire::{HostPlay, Invocation, MAGIC, Request, Status, TaskResult};
+use debark_wire::{HostPlay, Invocation, Login, Logins, MAGIC, Request, Status, TaskResult};
 
 use super::*;
 use crate::recap::Counts;
-use crate::world::{Channel, Content};
+use crate::world::{Channel, Content, Route};
 
 /// What an agent of a test does with a play: it may ask, tell and end.
 type Script = fn(&Agent) -> PlayEnd;
@@ -101,6 +101,11 @@ impl World for Test {
         false
     }
 
+    fn route(&self, host: &str, logins: &Logins) -> Route {
+        let user = logins.keywords.user.as_deref().unwrap_or("me");
+        Route { way: format!("{user} {host}"), address: format!("{user}@{host}") }
+    }
+
     fn permit(&self, _: u32, host: &str, request: &Request) -> Result<(), String> {
         match request {
             Request::Lookup { name, .. } if name == "pipe" => Err("asks for a pipe".into()),
@@ -183,17 +188,23 @@ impl Connector for Test {
     fn open(
         &self,
         host: &str,
+        logins: &Logins,
         first: Vec<Arc<[u8]>>,
         tell: Box<dyn Fn(Incoming) + Send>,
     ) -> Result<Box<dyn Channel>, Problem> {
-        if self.refused.iter().any(|refused| refused == host) {
+        let login = logins.keywords.user.as_deref();
+        if self.refused.iter().any(|refused| refused == host || Some(refused.as_str()) == login) {
             return Err(Problem::new(ProblemKind::Refused, format!("{host} refuses the connection")));
         }
         assert_eq!(MAGIC.len(), 8);
         let (line, bytes) = mpsc::channel();
         let channel = Line(line);
         channel.send(first);
-        let (name, script, log) = (host.to_owned(), self.script, self.log.clone());
+        let name = login.map_or_else(|| host.to_owned(), |user| format!("{user}@{host}"));
+        if login.is_some() {
+            self.log.lock().unwrap().push(format!("connected {name}"));
+        }
+        let (script, log) = (self.script, self.log.clone());
         let tell = Mutex::new(tell);
         let tell: Arc<dyn Fn(Incoming) + Send + Sync> =
             Arc::new(move |incoming| tell.lock().unwrap()(incoming));
@@ -344,8 +355,9 @@ fn delegates_are_connected_to_and_answer() {
     let mut world = test(&["a"], |agent| {
         for (id, host) in [(1, "db"), (2, "down")] {
             let invocation = Box::new(Invocation { module: "ping".into(), ..Invocation::default() });
+            let logins = Logins::default();
             let Ok(Answer::Outcome(outcome)) =
-                agent.ask(id, Request::Delegate { task: 1, host: host.into(), invocation })
+                agent.ask(id, Request::Delegate { task: 1, host: host.into(), logins, invocation })
             else {
                 return PlayEnd::Stopped { pending_handlers: Vec::new() };
             };
@@ -358,6 +370,35 @@ fn delegates_are_connected_to_and_answer() {
     assert_eq!(log[0], "a {'ran': 'ping on db'} false");
     assert!(log[1].contains("down refuses the connection") && log[1].ends_with("true"), "{log:?}");
     assert_eq!(outcome.recap.hosts.keys().collect::<Vec<_>>(), ["a"], "delegates take no part");
+}
+
+#[test]
+fn a_login_of_a_task_has_a_connection_of_its_own() {
+    let mut world = test(&["a"], |agent| {
+        for (id, user) in [(1, "joe"), (2, "me"), (3, "joe"), (4, "denied"), (5, "denied")] {
+            let invocation = Box::new(Invocation { module: "ping".into(), ..Invocation::default() });
+            let keywords = Login { user: Some(user.into()), ..Login::default() };
+            let logins = Logins { keywords, ..Logins::default() };
+            let request = Request::Delegate { task: 1, host: "a".into(), logins, invocation };
+            let Ok(Answer::Outcome(outcome)) = agent.ask(id, request) else {
+                return PlayEnd::Stopped { pending_handlers: Vec::new() };
+            };
+            agent.log(&Value::from(outcome.result).to_string());
+        }
+        PlayEnd::Done
+    });
+    world.refused = vec!["denied".into()];
+    world.plays = 2;
+    let (outcome, log, notes) = run(world);
+    let joe = "a {'ran': 'ping on joe@a'}";
+    let denied = |line: &str| line.contains("a (denied@a): a refuses the connection");
+    assert_eq!(log.len(), 12, "{log:?}");
+    for play in log.chunks(6) {
+        assert_eq!(play[..4], ["connected joe@a", joe, "a {'ran': 'ping on a'}", joe], "{log:?}");
+        assert!(denied(&play[4]) && denied(&play[5]), "{log:?}");
+    }
+    assert!(outcome.failed.is_empty() && outcome.unreachable.is_empty());
+    assert!(notes.iter().all(|note| !note.contains('\0')), "{notes:?}");
 }
 
 #[test]
@@ -449,7 +490,8 @@ fn a_host_that_asks_too_much_is_refused_and_the_others_go_on() {
         };
         agent.log(&agent.ask(1, lookup("pipe")).unwrap_err());
         let invocation = Box::new(Invocation { module: "command".into(), ..Invocation::default() });
-        let delegate = Request::Delegate { task: 1, host: "localhost".into(), invocation };
+        let (host, logins) = ("localhost".into(), Logins::default());
+        let delegate = Request::Delegate { task: 1, host, logins, invocation };
         agent.log(&agent.ask(2, delegate).unwrap_err());
         agent.log(&agent.ask(3, Request::HostVars { host: "secret".into() }).unwrap_err());
         agent.say(FromAgent::Event(Event::Warning("\u{1b}[2Jgone".into())));

@@ -9,12 +9,13 @@ use debark_playbook::CompiledPlay;
 use debark_playbook::compile::Asking;
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
-use debark_wire::{Answer, HostPlay, Request};
+use debark_wire::{Answer, HostPlay, Logins, Password, Request};
 use sha1::{Digest, Sha1};
+use zeroize::Zeroizing;
 
 use super::{Site, fetches, lock, terminal};
 use crate::lookups::{self, Around};
-use crate::world::{Content, PlaySpec, World};
+use crate::world::{Content, PlaySpec, Route, World};
 
 impl World for Site {
     fn plays(&self) -> u32 {
@@ -39,8 +40,16 @@ impl World for Site {
         self.target(host).is_ok_and(|target| target.local)
     }
 
-    fn route(&self, host: &str) -> String {
-        self.target(host).map_or_else(|why| why, |target| format!("{target:?}"))
+    fn route(&self, host: &str, logins: &Logins) -> Route {
+        match self.target_by(host, logins) {
+            Ok(target) => Route { way: format!("{target:?}"), address: target.address() },
+            Err(why) => Route { way: why, address: host.to_owned() },
+        }
+    }
+
+    fn become_password(&self, host: &str) -> Option<Password> {
+        let own = self.connection(host).ok().and_then(|(connection, ..)| connection.become_password);
+        own.map(Zeroizing::new).or_else(|| self.options.become_password.clone()).map(Into::into)
     }
 
     fn permit(&self, play: u32, host: &str, request: &Request) -> Result<(), String> {

@@ -102,9 +102,7 @@ impl Site {
         for host in hosts {
             let inventory = self.inventory_vars(host, Some(compiled))?;
             let magic = self.magic(host, Some(&compiled.playbook_dir));
-            let mut play_vars = compiled.vars.clone();
-            play_vars.extend(lock(&self.prompted).get(&index).cloned().unwrap_or_default());
-            self.vars_files(compiled, &inventory, &mut play_vars, &magic)?;
+            let play_vars = self.play_vars(index, compiled, &inventory, &magic)?;
             for Fetch { task, vars } in tasks {
                 let role = task.role.and_then(role);
                 let mut scope = Scope::new();

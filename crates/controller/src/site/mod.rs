@@ -24,7 +24,7 @@ use debark_playbook::yaml::NoVault;
 use debark_playbook::{CompiledPlay, Compiler, SourceMap};
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
-use debark_wire::{Keywords, RunOptions};
+use debark_wire::{Keywords, Logins, RunOptions};
 use zeroize::Zeroizing;
 
 pub use terminal::{ask, cancel_questions, is_terminal, on_question};
@@ -280,7 +280,10 @@ impl Site {
     fn ways_differ(&self) -> bool {
         let way = |play: &CompiledPlay| {
             let Keywords { connection, remote_user, port, .. } = &play.play.keywords;
-            (connection.clone(), remote_user.clone(), port.clone())
+            let files = play.vars_files.iter().filter_map(|entry| entry.loaded.as_ref());
+            let all = files.chain([&play.vars]).flatten().filter(|(name, _)| name.starts_with("ansible_"));
+            let vars: Map = all.map(|(name, value)| (name.clone(), value.clone())).collect();
+            (connection.clone(), remote_user.clone(), port.clone(), vars)
         };
         self.plays.windows(2).any(|pair| matches!(pair, [one, other] if way(one) != way(other)))
     }
@@ -300,21 +303,47 @@ impl Site {
         selected.is_ok_and(|selected| selected.hosts.iter().any(|name| **name == *host))
     }
 
+    /// The play that runs, if a host has part in it.
+    fn current_on(&self, host: &str) -> Option<(u32, &CompiledPlay)> {
+        let index = self.current.load(Ordering::Relaxed);
+        let play = self.plays.get(index as usize).filter(|play| self.plays_on(play, host));
+        play.map(|play| (index, play))
+    }
+
+    /// What a host's variables say of its connection, those of the play that runs included; and what they see.
+    fn connection(&self, host: &str) -> Result<(Connection, Arc<Map>, Scope), String> {
+        self.inventory.add_implicit(host);
+        let vars = self.inventory_vars(host, self.plays.first())?;
+        let magic = self.magic(host, None);
+        let of_play = self.current_on(host).map(|(index, play)| self.play_vars(index, play, &vars, &magic));
+        // A file that cannot be read is told of where the play begins.
+        let of_play = of_play.and_then(Result::ok).unwrap_or_default();
+        let mut all = Map::clone(&vars);
+        let above = of_play.iter().chain(self.extra.iter());
+        all.extend(above.map(|(name, value)| (name.clone(), value.clone())));
+        let scope = self.scope(vars.clone(), of_play, magic);
+        let render =
+            |value: &Value| self.engine.render_value(value, &scope).map_err(|error| error.to_string());
+        Ok((Connection::of(host, &all, &render)?, vars, scope))
+    }
+
     /// Where and how a host is reached.
     ///
     /// # Errors
     /// A connection variable cannot be rendered or means nothing.
     pub fn target(&self, host: &str) -> Result<Target, String> {
-        self.inventory.add_implicit(host);
-        let vars = self.inventory_vars(host, self.plays.first())?;
-        let scope = self.scope(vars.clone(), Map::new(), self.magic(host, None));
+        self.target_by(host, &Logins::default())
+    }
+
+    /// The same, by the login of a task.
+    ///
+    /// # Errors
+    /// As [`Site::target`].
+    pub fn target_by(&self, host: &str, logins: &Logins) -> Result<Target, String> {
+        let (connection, vars, scope) = self.connection(host)?;
         let render =
             |value: &Value| self.engine.render_value(value, &scope).map_err(|error| error.to_string());
-        let mut all = Map::clone(&vars);
-        all.extend(self.extra.iter().map(|(name, value)| (name.clone(), value.clone())));
-        let connection = Connection::of(host, &all, &render)?;
-        let current = self.plays.get(self.current.load(Ordering::Relaxed) as usize);
-        let current = current.filter(|play| self.plays_on(play, host));
+        let current = self.current_on(host).map(|(_, play)| play);
         // A host that has no part in the play that runs is reached as the first of its own plays says.
         let keyword = |read: fn(&Keywords) -> Option<&Value>| -> Option<String> {
             let mut stating = self.plays.iter().filter(|play| read(&play.play.keywords).is_some());
@@ -367,16 +396,20 @@ impl Site {
         };
         // Whoever keeps host keys beside the inventory wants these to count.
         let known_hosts = known_hosts.or_else(|| Some(beside("known_hosts")).filter(|file| file.is_file()));
+        let Logins { variables: said, keywords } = logins.clone();
+        let port = said.port.or(connection.port).or(keywords.port).or(port);
         Ok(Target {
             name: host.to_owned(),
             local,
-            host: connection.host,
+            host: said.host.unwrap_or(connection.host),
             port,
-            user: connection
+            user: said
                 .user
+                .or(connection.user)
+                .or(keywords.user)
                 .or_else(|| keyword(|k| k.remote_user.as_ref()))
                 .or_else(|| self.options.user.clone()),
-            key: connection.key_file.or_else(|| self.options.private_key.clone()),
+            key: said.key.or(connection.key_file).or_else(|| self.options.private_key.clone()),
             args,
             program: None,
             timeout: self.options.timeout,

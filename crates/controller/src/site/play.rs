@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use debark_playbook::compile::{Selection, foreseeable};
 use debark_playbook::{CompiledPlay, Diagnostic};
 use debark_value::{Map, Value};
-use debark_wire::{HostPlay, Node, Play, Task};
+use debark_wire::{HostPlay, Login, Node, Play, Task};
 
 use super::{Site, fetches, lock, terminal};
 use crate::batch::{Order, Size, ordered};
@@ -240,9 +240,8 @@ impl Site {
         magic
             .insert("ansible_role_names".into(), Value::list(compiled.role_names.iter().map(String::as_str)));
         magic.insert("role_names".into(), Value::list(compiled.role_names.iter().map(String::as_str)));
-        let mut play_vars = compiled.vars.clone();
-        play_vars.extend(lock(&self.prompted).get(&spec.index).cloned().unwrap_or_default());
-        self.vars_files(compiled, &inventory, &mut play_vars, &magic)?;
+        let play_vars = self.play_vars(spec.index, compiled, &inventory, &magic)?;
+        let target = self.target(host).ok();
         lock(&self.steps).begin();
         let mut inventory = Map::clone(&inventory);
         if let Some(managed) = &self.options.managed {
@@ -256,7 +255,10 @@ impl Site {
             magic,
             restored: known.clone(),
             resumed: None,
-            local: self.target(host).is_ok_and(|target| target.local),
+            local: target.as_ref().is_some_and(|target| target.local),
+            login: target
+                .map(|target| Login { user: target.user, port: target.port, ..Login::default() })
+                .unwrap_or_default(),
             secrets: Vec::new(),
             options: self.options.run.clone(),
             batch: batch.to_vec(),
@@ -298,7 +300,21 @@ impl Site {
         Ok(own)
     }
 
-    pub(super) fn vars_files(
+    /// The variables of a play for a host: `vars`, answers to `vars_prompt`, `vars_files`.
+    pub(super) fn play_vars(
+        &self,
+        index: u32,
+        compiled: &CompiledPlay,
+        inventory: &Arc<Map>,
+        magic: &Map,
+    ) -> Result<Map, String> {
+        let mut vars = compiled.vars.clone();
+        vars.extend(lock(&self.prompted).get(&index).cloned().unwrap_or_default());
+        self.vars_files(compiled, inventory, &mut vars, magic)?;
+        Ok(vars)
+    }
+
+    fn vars_files(
         &self,
         compiled: &CompiledPlay,
         inventory: &Arc<Map>,

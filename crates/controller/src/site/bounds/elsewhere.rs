@@ -1,7 +1,7 @@
 //! What hosts ask other hosts to do: `delegate_to`, `delegate_facts`.
 
 use debark_value::{Map, Value};
-use debark_wire::Invocation;
+use debark_wire::{Invocation, Logins};
 
 use super::asked::sources;
 use super::said::Stated;
@@ -29,7 +29,9 @@ const COMMANDS: &[&str] = &["command", "shell", "raw", "script"];
 
 impl View<'_> {
     fn by_id<'a>(&'a self, local: &'a Local, task: u32) -> Option<&'a Stated> {
-        self.said.tasks.iter().chain(&local.said.tasks).find(|stated| stated.task.id == task)
+        let said = [&*self.said, &local.said];
+        let mut all = said.into_iter().flat_map(|said| said.tasks.iter().chain(&said.others));
+        all.find(|stated| stated.task.id == task)
     }
 
     fn is_local(&self, host: &str) -> bool {
@@ -75,15 +77,19 @@ impl View<'_> {
         &self,
         local: &mut Local,
         task: u32,
-        host: &str,
+        (host, logins): (&str, &Logins),
         invocation: &Invocation,
     ) -> Result<(), String> {
         let stated = self
             .by_id(local, task)
             .ok_or_else(|| format!("asks to run a task on {host} that the play does not delegate"))?
             .clone();
-        self.target(local, &stated, host)?;
+        // To itself no host delegates anything, but a task may want another login there.
+        if host != self.host || *logins == Logins::default() {
+            self.target(local, &stated, host)?;
+        }
         let trusted = self.trusted(local, &stated.around, None);
+        self.login(local, (&trusted, &stated), host, logins)?;
         let name = &stated.task.action;
         if invocation.module != *name {
             return Err(format!(
@@ -141,6 +147,16 @@ impl View<'_> {
                 return true;
             }
             ("fetch", "_host") => return value.as_str() == Some(self.host),
+            ("fetch", "dest") => {
+                let written = task.args.get("dest").and_then(Value::as_str).unwrap_or_default();
+                let dir = self.base.magic.get("playbook_dir").and_then(Value::as_str);
+                let beside = value.as_str().zip(dir).and_then(|(dest, dir)| {
+                    dest.strip_prefix(dir)?.strip_prefix('/').filter(|_| !written.starts_with(['/', '~']))
+                });
+                if beside.is_some_and(|dest| trusted.allows(written, dest, care, &[])) {
+                    return true;
+                }
+            }
             _ => {}
         }
         let raw = task.args.get(key).or_else(|| {

@@ -8,6 +8,7 @@ mod asked;
 mod elsewhere;
 mod hostvars;
 mod inventory;
+mod login;
 mod said;
 #[cfg(test)]
 mod tests;
@@ -94,9 +95,7 @@ impl Site {
     fn base(&self, play: u32, compiled: &CompiledPlay, host: &str) -> Result<Base, String> {
         let inventory = self.inventory_vars(host, Some(compiled))?;
         let magic = self.magic(host, Some(&compiled.playbook_dir));
-        let mut play_vars = compiled.vars.clone();
-        play_vars.extend(lock(&self.prompted).get(&play).cloned().unwrap_or_default());
-        self.vars_files(compiled, &inventory, &mut play_vars, &magic)?;
+        let play_vars = self.play_vars(play, compiled, &inventory, &magic)?;
         Ok(Base { inventory, play_vars: Arc::new(play_vars), magic: Arc::new(magic) })
     }
 
@@ -266,7 +265,9 @@ impl View<'_> {
                 self.role(local, role_path.as_deref())?;
                 self.include_vars(local, args)
             }
-            Request::Delegate { task, host, invocation } => self.delegate(local, *task, host, invocation),
+            Request::Delegate { task, host, logins, invocation } => {
+                self.delegate(local, *task, (host, logins), invocation)
+            }
             Request::SetFacts { task, host, facts, .. } => self.set_facts(local, *task, host, facts),
             Request::AddHost { hosts, groups, parents, vars } => {
                 self.add_host(local, hosts, groups, parents, vars)

@@ -50,7 +50,7 @@ pub(crate) struct Around {
     pub(crate) role: Option<u32>,
 }
 
-/// A task that concerns the controller or another host.
+/// A task, with what is around it.
 #[derive(Debug, Clone)]
 pub(crate) struct Stated {
     pub(crate) task: Task,
@@ -63,6 +63,8 @@ pub(crate) struct Stated {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Said {
     pub(crate) tasks: Vec<Stated>,
+    /// All other tasks: a variable may send any of them through a login of its own.
+    pub(crate) others: Vec<Stated>,
     pub(crate) lookups: Vec<Looked>,
     pub(crate) withs: Vec<With>,
     /// What loops go through.
@@ -130,8 +132,10 @@ impl Said {
         self.keywords(&task.keywords, &around);
         let keywords = inherited(outer, &task.keywords);
         let elsewhere = keywords.delegate_to.is_some() || keywords.delegate_facts.is_some();
-        if elsewhere || CONCERN.contains(&task.action.as_str()) {
-            self.tasks.push(Stated { task: task.clone(), keywords, around });
+        let stated = Stated { task: task.clone(), keywords, around };
+        match elsewhere || CONCERN.contains(&task.action.as_str()) {
+            true => self.tasks.push(stated),
+            false => self.others.push(stated),
         }
     }
 
@@ -158,6 +162,8 @@ impl Said {
             &keywords.run_once,
             &keywords.throttle,
             &keywords.timeout,
+            &keywords.remote_user,
+            &keywords.port,
         ];
         single.into_iter().flatten().for_each(|value| self.value(value, around));
     }
@@ -215,6 +221,8 @@ fn inherited(outer: &Keywords, inner: &Keywords) -> Keywords {
         become_method: or(&inner.become_method, &outer.become_method),
         become_flags: or(&inner.become_flags, &outer.become_flags),
         become_exe: or(&inner.become_exe, &outer.become_exe),
+        remote_user: or(&inner.remote_user, &outer.remote_user),
+        port: or(&inner.port, &outer.port),
         environment: outer.environment.iter().chain(&inner.environment).cloned().collect(),
         module_defaults: outer.module_defaults.iter().chain(&inner.module_defaults).cloned().collect(),
         ..Keywords::default()

@@ -7,7 +7,7 @@ use debark_playbook::inventory::{Inventory, Options};
 use debark_playbook::vault::Vault;
 use debark_playbook::{CompileOptions, Compiler, SourceMap};
 use debark_value::{Map, Value, map};
-use debark_wire::{Become, Invocation, Place, Request};
+use debark_wire::{Become, Invocation, Login, Logins, Place, Request};
 
 use crate::site::{Site, SiteOptions};
 use crate::world::World;
@@ -30,6 +30,7 @@ fn test(playbook: &str) -> Test {
     };
     write("hosts", INVENTORY);
     write("site.yml", playbook);
+    write("ports.yml", "other: 222\n");
     write("files/motd", "hello");
     write("files/keys/web.pub", "key");
     write("files/keys/joe.pub", "key");
@@ -196,7 +197,8 @@ fn files_must_be_named_by_a_task() {
 
 fn delegate(task: u32, host: &str, module: &str, args: Map) -> Request {
     let invocation = Invocation { module: module.into(), args, ..Invocation::default() };
-    Request::Delegate { task, host: host.into(), invocation: Box::new(invocation) }
+    let logins = Logins::default();
+    Request::Delegate { task, host: host.into(), logins, invocation: Box::new(invocation) }
 }
 
 fn task(test: &Test, number: usize) -> u32 {
@@ -249,12 +251,86 @@ fn delegated_tasks_are_the_plays() {
         become_: Some(Become { method: "sudo".into(), user: "root".into(), ..Become::default() }),
         ..Invocation::default()
     };
-    let become_ =
-        Request::Delegate { task: task(&some, 0), host: "web2".into(), invocation: Box::new(invocation) };
+    let become_ = Request::Delegate {
+        task: task(&some, 0),
+        host: "web2".into(),
+        logins: Logins::default(),
+        invocation: Box::new(invocation),
+    };
     assert!(some.ask(become_).unwrap_err().contains("become root"));
     let facts = map! { "color" => "red" };
     let facts = Request::SetFacts { task: task(&some, 0), host: "web2".into(), facts, set: false };
     assert!(some.ask(facts).unwrap_err().contains("no task of the play does"));
+}
+
+#[test]
+fn tasks_log_in_as_the_play_says() {
+    let some = test(&play(
+        "- {command: uptime, remote_user: deploy, port: 2222}\n- command: uptime\n\
+         - {command: uptime, vars: {ansible_user: '{{ who }}', ansible_port: '{{ fact }}', who: admin}}\n\
+         - {command: uptime, remote_user: '{{ item }}', loop: [joe, ann]}\n\
+         - {command: uptime, remote_user: '{{ fact }}'}\n",
+    ));
+    let by_keyword = |user: &str, port| (None, Login { user: Some(user.into()), port, ..Login::default() });
+    let by_variable = |user: &str, port| {
+        (Some(Login { user: Some(user.into()), port, ..Login::default() }), Login::default())
+    };
+    let ask = |number: usize, host: &str, cmd: &str, (variables, keywords): (Option<Login>, Login)| {
+        let request = delegate(task(&some, number), host, "command", map! { "cmd" => cmd });
+        let Request::Delegate { task, host, invocation, .. } = request else { unreachable!() };
+        let logins = Logins { variables: variables.unwrap_or_default(), keywords };
+        some.ask(Request::Delegate { task, host, logins, invocation })
+    };
+    assert_eq!(ask(0, "web1", "uptime", by_keyword("deploy", Some(2222))), Ok(()));
+    assert_eq!(ask(2, "web1", "uptime", by_variable("admin", Some(2200))), Ok(()));
+    assert_eq!(ask(3, "web1", "uptime", by_keyword("ann", None)), Ok(()));
+    for (number, cmd, login) in [
+        (0, "uptime", by_keyword("root", Some(2222))),
+        (0, "uptime", by_keyword("deploy", Some(22))),
+        (0, "uptime", by_variable("deploy", None)),
+        (0, "id", by_keyword("deploy", Some(2222))),
+        (1, "uptime", by_keyword("deploy", None)),
+        (1, "uptime", by_variable("admin", None)),
+        (2, "uptime", by_variable("root", None)),
+        (3, "uptime", by_keyword("root", None)),
+        (4, "uptime", by_keyword("root", None)),
+    ] {
+        assert!(ask(number, "web1", cmd, login.clone()).is_err(), "{number} {cmd} {login:?}");
+    }
+    assert!(ask(0, "web2", "uptime", by_keyword("deploy", Some(2222))).is_err(), "it is not delegated");
+    assert!(ask(1, "web1", "uptime", Default::default()).is_err(), "nor to itself");
+    let set = test(&play("- {command: uptime}\n- set_fact: {ansible_user: root, ansible_port: 2222}\n"));
+    let (user, key) = (Some("root".to_owned()), Some("/root/.ssh/other".to_owned()));
+    let login = |key| Login { user: user.clone(), port: Some(2222), key, ..Login::default() };
+    let request = |login| Request::Delegate {
+        task: task(&set, 0),
+        host: "web1".into(),
+        logins: Logins { variables: login, ..Logins::default() },
+        invocation: Box::new(Invocation { module: "command".into(), ..Invocation::default() }),
+    };
+    assert_eq!(set.ask(request(login(None))), Ok(()));
+    assert!(set.ask(request(login(key))).unwrap_err().contains("ansible_private_key_file"));
+}
+
+#[test]
+fn variables_of_a_play_say_how_its_hosts_are_reached() {
+    let test = test(
+        "- hosts: web\n  vars: {ansible_user: '{{ who }}', who: admin}\n  port: '{{ 2000 + other }}'\n  \
+         vars_files: ports.yml\n  tasks: []\n",
+    );
+    test.site.play(0, &Default::default()).unwrap();
+    let reached = |logins: Logins| {
+        test.site.target_by("web1", &logins).map(|target| (target.port, target.user)).unwrap()
+    };
+    let login = |user: &str, port| Login { user: Some(user.into()), port, ..Login::default() };
+    assert_eq!(reached(Logins::default()), (Some(2222), Some("admin".into())));
+    let keywords = Logins { keywords: login("root", Some(22)), ..Logins::default() };
+    assert_eq!(reached(keywords), (Some(22), Some("admin".into())), "the variable wins");
+    let variables = Logins { variables: login("root", None), ..Logins::default() };
+    assert_eq!(reached(variables), (Some(2222), Some("root".into())));
+    let spec = test.site.play(0, &Default::default()).unwrap();
+    let part = test.site.host_play(&spec, "web1", &spec.hosts, &Map::new()).unwrap();
+    assert_eq!(part.login, login("admin", Some(2222)));
 }
 
 #[test]

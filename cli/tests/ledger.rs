@@ -395,3 +395,20 @@ fn agents_and_certificates_sign_the_record() {
     let (code, said) = debark("alice.pub", &["ledger", "log", "--env", "prod"]);
     assert_eq!((code, said.matches("Good \"git\" signature for").count()), (0, 2), "{said}");
 }
+
+#[test]
+fn a_project_that_only_audits_says_what_other_commands_want() {
+    let dir = project();
+    std::fs::write(dir.path().join("debark.yml"), "environments:\n  prod: {inventory: 'h,'}\n").unwrap();
+    let alice = |args: &[&str]| debark(dir.path(), "alice", args);
+    assert_eq!(alice(&["history"]).0, 0);
+    for args in [&["build"][..], &["deploy", "shop@1.0", "--to", "prod"], &["status"]] {
+        let (code, _, err) = alice(args);
+        assert!(code == 1 && err.contains("debark.yml has no `packages`"), "{args:?}: {code} {err}");
+    }
+    let (code, _, err) = alice(&["enroll", "--env", "prod"]);
+    assert!(code == 1 && err.contains("`prod` has no `allow`"), "{code} {err}");
+    let (code, _, err) = alice(&["thaw", "prod", "--reason", "x"]);
+    assert!(code == 3 && err.contains("nobody may deploy to prod"), "{code} {err}");
+    assert!(err.contains("allow: [alice@example.org]"), "{err}");
+}

@@ -9,7 +9,7 @@ use debark_playbook::diagnostic::did_you_mean;
 use debark_project::{Package, Project};
 use serde_json::json;
 
-use super::context::{self, BuildKeyArgs, Problem, ProjectArgs};
+use super::context::{self, BuildKeyArgs, Problem, ProjectArgs, need_packages};
 
 /// Builds a package from a commit: tests, .deb, signature, provenance
 ///
@@ -70,6 +70,7 @@ pub fn run(args: &BuildArgs) -> ExitCode {
 /// # Errors
 /// There is no such package, or several and none is named.
 pub fn choose<'a>(project: &'a Project, name: Option<&str>) -> Result<&'a Package, Problem> {
+    need_packages(project)?;
     let known = || project.packages.keys().map(PackageName::as_str);
     match name {
         Some(name) => {

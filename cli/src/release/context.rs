@@ -156,6 +156,20 @@ impl ProjectArgs {
     }
 }
 
+/// Says no if a project has no packages: one that only audits need not have any.
+///
+/// # Errors
+/// It has none.
+pub fn need_packages(project: &Project) -> Result<(), Problem> {
+    if !project.packages.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("{} has no `packages`: there is nothing to build or deploy", project.file.display());
+    Err(Problem::input(message)
+        .hint("add them, as docs/reference/project-file.md says; `debark init` elsewhere writes an example"))
+}
+
 impl KeyArgs {
     /// The key to sign with.
     ///

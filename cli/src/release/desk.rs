@@ -13,7 +13,7 @@ use debark_project::{Environment, Project};
 
 use crate::drive::cache_dir;
 
-use super::context::{KeyArgs, Problem, ProjectArgs, finish};
+use super::context::{KeyArgs, Problem, ProjectArgs, finish, need_packages};
 
 /// It was said that what was verified before is not believed.
 static DISTRUST: Once = Once::new();
@@ -70,6 +70,7 @@ impl Desk {
     /// # Errors
     /// There is none of that name, or none is named and there are several.
     pub fn package(&self, name: Option<&PackageName>) -> Result<PackageName, Problem> {
+        need_packages(&self.project)?;
         let names: Vec<&str> = self.project.packages.keys().map(PackageName::as_str).collect();
         match name {
             Some(name) if self.project.packages.contains_key(name) => Ok(name.clone()),

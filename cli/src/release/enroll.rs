@@ -14,6 +14,7 @@ use debark_value::Map;
 
 use super::context::{Problem, ProjectArgs, finish};
 use super::hosts::{Place, ReachArgs};
+use super::rules::NOBODY;
 use crate::exit;
 
 /// Sets hosts up for releases: the gate, whom it trusts, and its guard
@@ -55,6 +56,11 @@ pub fn run(args: &EnrollArgs) -> ExitCode {
                 names.join(", ")
             ))
         })?;
+        if environment.allow.is_empty() {
+            let message =
+                format!("the environment `{}` has no `allow`: its hosts would obey nobody", args.env);
+            return Err(Problem::input(message).hint(NOBODY));
+        }
         let enrolment = enrolment(environment)?;
         let inventory = if args.inventory.is_empty() { &environment.inventory } else { &args.inventory };
         let place = Place {

@@ -13,7 +13,7 @@ use debark_project::Project;
 use debark_repository::Store;
 use serde_json::{Value, json};
 
-use super::context::{self, Problem, ProjectArgs};
+use super::context::{self, Problem, ProjectArgs, need_packages};
 use super::desk::Spec;
 use super::problem;
 
@@ -106,6 +106,7 @@ fn named(project: &Project, what: &str) -> Result<(PackageName, Option<PackageVe
     match (names.as_slice(), what.parse::<PackageVersion>()) {
         ([only], Ok(version)) => Ok(((*only).clone(), Some(version))),
         (_, Ok(_)) => {
+            need_packages(project)?;
             let names: Vec<&str> = names.into_iter().map(PackageName::as_str).collect();
             Err(Problem::input(format!("which package's {what}?"))
                 .hint(format!("name it as PACKAGE@{what}; the project has {}", names.join(", "))))

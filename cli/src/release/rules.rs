@@ -8,6 +8,9 @@ use jiff::Timestamp;
 use super::context::Problem;
 use super::desk::Desk;
 
+/// What to do where an environment names nobody.
+pub const NOBODY: &str = "name identities of its signers' file in debark.yml, such as `allow: [alice@example.org]`, and run `debark enroll`";
+
 /// The rules as they are at that moment.
 pub fn of(environment: &Environment, now: Timestamp) -> policy::Rules {
     let gates = &environment.gates;
@@ -30,6 +33,10 @@ pub fn of(environment: &Environment, now: Timestamp) -> policy::Rules {
 pub fn allowed(environment: &Environment, actor: &Identity) -> Option<Refusal> {
     if environment.allow.contains(actor) {
         return None;
+    }
+    if environment.allow.is_empty() {
+        let message = format!("nobody may deploy to {}: the environment has no `allow`", environment.name);
+        return Some(Refusal { rule: Rule::Allowed, message, hint: NOBODY.into() });
     }
     let who: Vec<&str> = environment.allow.iter().map(Identity::as_str).collect();
     Some(Refusal {

@@ -8,7 +8,7 @@ use debark_order::{Environment, PackageName};
 use debark_release::status::{Row, Seen, Verdict, look, row};
 use debark_value::Map;
 
-use super::context::Problem;
+use super::context::{Problem, need_packages};
 use super::desk::{Desk, DeskArgs, at_desk};
 use super::hosts::{Place, ReachArgs};
 use crate::exit;
@@ -38,6 +38,7 @@ pub struct StatusArgs {
 /// Runs the command.
 pub fn run(args: &StatusArgs) -> ExitCode {
     at_desk(&args.desk, |desk| {
+        need_packages(&desk.project)?;
         let environments: Vec<Environment> = match &args.env {
             Some(one) => vec![desk.environment(one)?.name.clone()],
             None => desk.project.environments.keys().cloned().collect(),

@@ -53,8 +53,8 @@ pub fn ways(vault: &Arc<Vault>) -> Ways {
 pub fn declared(vpn: &debark_project::Vpn) -> Vpn {
     match vpn {
         debark_project::Vpn::None => Vpn::None,
-        debark_project::Vpn::Wireguard { config } => {
-            Vpn::Wireguard { config: config.clone(), identity: None }
+        debark_project::Vpn::Wireguard { config, identity } => {
+            Vpn::Wireguard { config: config.clone(), identity: identity.clone() }
         }
         debark_project::Vpn::Interface(name) => Vpn::Interface(name.clone()),
     }

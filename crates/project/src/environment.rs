@@ -20,7 +20,7 @@ pub struct Environment {
     pub store: Store,
     /// Whom it trusts.
     pub trust: Trust,
-    /// Who may deploy to it: identities of the signers' file. Never empty.
+    /// Who may deploy to it: identities of the signers' file. Empty: nobody.
     pub allow: Vec<Identity>,
     /// Only what is verified there, by the same digest, may come here.
     pub promote_from: Option<EnvironmentName>,
@@ -130,8 +130,10 @@ pub enum Vpn {
     None,
     /// Through a tunnel that debark opens itself.
     Wireguard {
-        /// As wg-quick(8) reads it.
+        /// As wg-quick(8) reads it; in plain text, or sealed with age or ansible-vault.
         config: PathBuf,
+        /// A file with age identities or an SSH key that opens it.
+        identity: Option<PathBuf>,
     },
     /// Through an interface that has to be there.
     Interface(String),

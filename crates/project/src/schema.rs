@@ -37,6 +37,7 @@ pub fn keys() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
         &tables::APPROVALS,
         &tables::FREEZE,
         &tables::VPN,
+        &tables::WIREGUARD,
         &tables::DEPLOY,
         &tables::CHECK,
         &tables::LEDGER,
@@ -105,6 +106,10 @@ mod tests {
         at(
             "/properties/environments/additionalProperties/properties/gates/properties/approvals/properties/by",
         );
+        let wireguard =
+            "/properties/environments/additionalProperties/properties/vpn/anyOf/1/properties/wireguard";
+        assert_eq!(at(&format!("{wireguard}/anyOf/0/type")), "string");
+        assert_eq!(at(&format!("{wireguard}/anyOf/1/required")), &json!(["config"]));
         assert_eq!(at("/properties/deploy/properties/pre/$ref"), "#/$defs/tasks");
         at("/$defs/tasks");
     }

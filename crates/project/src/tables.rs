@@ -74,7 +74,11 @@ const fn need(name: &'static str, shape: Shape, doc: &'static str) -> Key {
 pub static PROJECT: Table = Table {
     what: "a project",
     keys: &[
-        need("packages", Shape::Named(&PACKAGE), "What is built and deployed, by name."),
+        key(
+            "packages",
+            Shape::Named(&PACKAGE),
+            "What is built and deployed, by name; a project that only audits has none.",
+        ),
         key("environments", Shape::Named(&ENVIRONMENT), "Where it is deployed to, by name."),
         key(
             "deploy",
@@ -266,7 +270,11 @@ pub static ENVIRONMENT: Table = Table {
         key("hosts", Shape::Text, "Its hosts: a pattern. Default: `all`."),
         key("store", Shape::TextOr(&STORE), "Where its packages come from. Default: the project's `store`."),
         key("trust", Shape::Map(&TRUST), "Whom it trusts. Default: the project's `trust`."),
-        need("allow", Shape::Words, "Who may deploy to it: identities of the signers' file."),
+        key(
+            "allow",
+            Shape::Words,
+            "Who may deploy to it: identities of the signers' file. Default: nobody; `debark enroll` asks for it.",
+        ),
         key(
             "promote_from",
             Shape::Text,
@@ -364,10 +372,26 @@ pub static VPN: Table = Table {
     keys: &[
         key(
             "wireguard",
-            Shape::Text,
-            "A configuration as wg-quick(8) reads it; debark opens the tunnel itself, without root.",
+            Shape::TextOr(&WIREGUARD),
+            "debark opens the tunnel itself, without root: a mapping, or the path of its configuration alone.",
         ),
         key("interface", Shape::Text, "An interface that has to be there."),
+    ],
+};
+
+pub static WIREGUARD: Table = Table {
+    what: "`wireguard`",
+    keys: &[
+        need(
+            "config",
+            Shape::Text,
+            "A configuration as wg-quick(8) reads it; may be sealed with age or ansible-vault.",
+        ),
+        key(
+            "identity",
+            Shape::Text,
+            "A file with age identities, or an SSH key, that opens a sealed one. Default: as all that age sealed.",
+        ),
     ],
 };
 

@@ -88,6 +88,9 @@ mod tests {
             map! { "wireguard" => Value::from(map! { "config" => "vpn/office.conf", "identity" => "/k" }) };
         let (config, identity) = ("/site/vpn/office.conf".into(), Some("/k".into()));
         assert_eq!(parse(tunnel.into()), Ok(Vpn::Wireguard { config, identity }));
+        let plain = Ok(Vpn::Wireguard { config: "/site/wg.conf".into(), identity: None });
+        assert_eq!(parse(map! { "wireguard" => "wg.conf" }.into()), plain);
+        assert_eq!(parse(map! { "wireguard" => Value::from(map! { "config" => "wg.conf" }) }.into()), plain);
         for wrong in [
             Value::from("wg0"),
             Value::Null,

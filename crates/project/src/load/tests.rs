@@ -29,7 +29,12 @@ fn a_whole_project() {
     assert_eq!(prod.gates.tests, TestGate::Named(vec!["unit".into()]));
     assert_eq!(prod.gates.approvals.as_ref().unwrap().count, 1);
     assert_eq!(prod.freezes.len(), 2);
-    assert!(matches!(&prod.vpn, Vpn::Wireguard { config } if config.ends_with("wg.conf")));
+    let tunnel = |config: &str, identity: Option<&str>| Vpn::Wireguard {
+        config: project.root.join(config),
+        identity: identity.map(|path| project.root.join(path)),
+    };
+    assert_eq!(prod.vpn, tunnel("wg.conf", None));
+    assert_eq!(project.environments[0].vpn, tunnel("vpn/staging.conf", Some("age.key")));
     assert!(matches!(&prod.store.location, StoreLocation::S3 { bucket, .. } if bucket == "releases"));
     let deploy = project.deploy(&shop.name, &prod.name);
     assert_eq!(deploy.serial, [Amount::Count(1), Amount::Percent(50)]);
@@ -48,6 +53,23 @@ fn many_mistakes_at_once() {
 }
 
 #[test]
+fn a_tunnel_needs_its_configuration() {
+    let vpn = |text: &str| {
+        load(&format!(
+            "packages: {{}}\nenvironments: {{prod: {{inventory: hosts, allow: a, vpn: {text}}}}}\n"
+        ))
+    };
+    assert!(vpn("{wireguard: {config: wg.conf}}").is_ok());
+    let wrong = vpn("{wireguard: {conf: wg.conf}}").unwrap_err();
+    assert!(
+        wrong.contains("`wireguard` has no key `conf`") && wrong.contains("did you mean `config`?"),
+        "{wrong}"
+    );
+    assert!(wrong.contains("`wireguard` needs `config`"), "{wrong}");
+    assert!(vpn("{wireguard: [wg.conf]}").unwrap_err().contains("this has to be text"));
+}
+
+#[test]
 fn what_is_no_project() {
     for text in
         ["", "- a\n", "packages: 3\n", "packages: {shop: 3}\n", "packages: {Shop: {build: cargo-deb}}\n"]
@@ -55,5 +77,8 @@ fn what_is_no_project() {
         assert!(load(text).is_err(), "{text:?}");
     }
     assert!(load("packages: {shop: {build: cargo-deb}}\n").is_ok());
+    // One that only audits.
+    let audits = load("environments: {prod: {inventory: hosts}}\n").unwrap();
+    assert!(audits.packages.is_empty() && audits.environments[0].allow.is_empty());
     assert!(load("packages: {shop: {build: {cargo-deb: }}}\n").is_ok());
 }

@@ -32,7 +32,7 @@ impl Reader<'_> {
         trust: &Trust,
     ) -> Option<Environment> {
         let fields = self.fields(node, &tables::ENVIRONMENT)?;
-        let allow = self.names(fields.get("allow")?);
+        let allow = fields.get("allow").map(|node| self.names(node)).unwrap_or_default();
         let inventory = fields.get("inventory").map(|node| self.words(node)).unwrap_or_default();
         Some(Environment {
             inventory: inventory.into_iter().map(|text| self.inventory(text)).collect(),
@@ -203,7 +203,12 @@ impl Reader<'_> {
         }
         let fields = self.fields(node, &tables::VPN)?;
         match self.one_of(&fields, &["wireguard", "interface"])? {
-            ("wireguard", node) => Some(Vpn::Wireguard { config: self.path(node)? }),
+            ("wireguard", node) if node.as_map().is_some() => {
+                let fields = self.fields(node, &tables::WIREGUARD)?;
+                let path = |name: &str| fields.get(name).and_then(|node| self.path(node));
+                Some(Vpn::Wireguard { config: path("config")?, identity: path("identity") })
+            }
+            ("wireguard", node) => Some(Vpn::Wireguard { config: self.path(node)?, identity: None }),
             (_, node) => {
                 let name = self.line(node)?;
                 // As the kernel's dev_valid_name().

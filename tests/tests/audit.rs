@@ -48,6 +48,10 @@ mkdir -p /srv/backup; printf 'age-encryption.org/v1\\n-> x\\n' > /srv/backup/dum
 openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost -keyout /root/tls.key -out /root/tls.pem 2>/dev/null
 systemd-run --unit tls-endpoint openssl s_server -accept 127.0.0.1:8443 -cert /root/tls.pem -key /root/tls.key -www
 until ss -Hltn 'sport = :8443' | grep -q .; do sleep 0.1; done
+nft add table inet filter
+nft 'add chain inet filter input { type filter hook input priority 0; policy drop; }'
+nft add rule inet filter input iif lo accept
+nft add rule inet filter input tcp dport 22 accept
 sshd -t && systemctl restart ssh";
 
 /// A check of a team's own, for hosts and from here.
@@ -63,7 +67,7 @@ fn write(path: &Path, text: &str) -> String {
 
 #[test]
 fn a_good_host_and_a_broken_one() {
-    let lab = lab("audit", 2, &[]);
+    let lab = lab("audit", 2, &["nftables"]);
     let home = tempfile::tempdir().unwrap();
     let dir = home.path();
     let (good, broken) = (lab.host("h1").unwrap(), lab.host("h2").unwrap());
@@ -108,6 +112,7 @@ fn a_good_host_and_a_broken_one() {
     }
     for check in [
         "ssh.root",
+        "network.firewall",
         "backups.encrypted",
         "own.host",
         "own.here",
@@ -119,6 +124,15 @@ fn a_good_host_and_a_broken_one() {
         assert_eq!(status(&format!("h1/{check}")), "pass", "{check}: {said}");
     }
     assert_eq!(status("h1/ssh.outside"), "skipped");
+    // The hosts have this machine's clock, disciplined or not.
+    for host in [&good, &broken] {
+        let word = host.sh("timedatectl show -p NTPSynchronized --value").unwrap();
+        let wanted = if word.trim() == "yes" { "pass" } else { "fail" };
+        let uid = format!("{}/time.synchronized", host.name());
+        assert_eq!(status(&uid), wanted, "{word} {}", observed(&uid));
+        let offset = events[&uid]["unmapped"]["observed"]["offset"].as_i64();
+        assert!(offset.is_some_and(|offset| offset.abs() < 30), "{}", observed(&uid));
+    }
     assert!(
         observed("h1/tls.endpoints").contains("localhost:8443 with tls1_2 tls1_3"),
         "{}",
@@ -154,17 +168,19 @@ fn a_good_host_and_a_broken_one() {
     let page = fs::read_to_string(report).unwrap();
     assert!(page.contains("eve@example.com") && page.contains("4.2: files") && !page.contains("src="));
     // What holds ends with 0; a host that is not there with 4.
-    let audit = |args: &[&str]| {
+    let audit = |code: i32, args: &[&str]| {
         let mut command = debark(&lab, dir);
-        command
-            .args(["audit", "h1", "-i", &inventory, "-e", &extra])
-            .args(args)
-            .output()
-            .unwrap()
-            .status
-            .code()
+        let output =
+            command.args(["audit", "h1", "-i", &inventory, "-e", &extra]).args(args).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", String::from_utf8_lossy(&said));
     };
-    assert_eq!(audit(&["--only", "ssh.passwords,access"]), Some(0));
-    assert_eq!(audit(&["--only", "ssh.passwords,access", "-e", "ansible_port=9"]), Some(4));
-    assert_eq!(audit(&["--only", "no.such"]), Some(1));
+    let away = ["-e", "ansible_port=9", "-T", "3"];
+    audit(0, &["--only", "ssh.passwords,access"]);
+    audit(4, &[&["--only", "ssh.passwords,access"], &away[..]].concat());
+    // The same where only this machine looks, and where a playbook has to be compared.
+    audit(4, &[&["--only", "ssh.passwords"], &away[..]].concat());
+    audit(0, &["--only", "drift", "--playbook", &playbook]);
+    audit(4, &[&["--only", "drift", "--playbook", &playbook], &away[..]].concat());
+    audit(1, &["--only", "no.such"]);
 }

@@ -16,6 +16,11 @@ use std::time::{Duration, Instant};
 use debark_e2e::{Run, debark_program, lab_options, run_steps};
 use debark_lab::{Lab, Options};
 
+#[path = "vpn/audit.rs"]
+mod audit;
+#[path = "vpn/hand.rs"]
+mod hand;
+
 /// A step, and what it is about.
 type Step = (&'static str, fn(&Site));
 
@@ -243,74 +248,6 @@ fn a_sealed_configuration_opens_the_tunnel(site: &Site) {
     assert_eq!(site.left_over(), Vec::<String>::new(), "nothing of it is in a temporary file");
 }
 
-/// What one check said of each host: `pass`, and what was observed.
-fn audited(site: &Site, args: &[&str]) -> (Option<i32>, Vec<(String, String, String)>) {
-    let output = site
-        .debark()
-        .args(["audit", "--only", "ssh.outside,ssh.passwords", "--json"])
-        .args(args)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let findings = said.lines().map(|line| {
-        let event: serde_json::Value = serde_json::from_str(line).unwrap();
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        (
-            text(&event["finding_info"]["uid"]),
-            text(&event["status"]),
-            event["unmapped"]["observed"].to_string(),
-        )
-    });
-    let findings: Vec<_> = findings.collect();
-    assert_eq!(findings.len(), 4, "{said} {}", String::from_utf8_lossy(&output.stderr));
-    (output.status.code(), findings)
-}
-
-/// Hosts that answer inside only pass; one whose SSH is reached outside as well does not. By an inventory, and by an environment of a
-/// project, whose VPN it is then.
-fn an_audit_sees_what_is_open_outside(site: &Site) {
-    let inventory = site.write("hosts", &site.inventory(&site.config())).display().to_string();
-    let plain: String = site
-        .inventory(&site.config())
-        .lines()
-        .map(|line| line.split(" debark_vpn=").next().unwrap().to_owned() + "\n")
-        .collect();
-    site.write("plain.ini", &plain);
-    site.write(
-        "debark.yml",
-        "packages:\n  shop:\n    build: {command: make deb, output: '*.deb'}\nenvironments:\n  prod:\n    inventory: plain.ini\n    allow: [ci@example.org]\n    vpn: {wireguard: wg.conf}\n  open:\n    inventory: plain.ini\n    allow: [ci@example.org]\n",
-    );
-    let ways = [vec!["all", "-i", &inventory], vec!["--env", "prod"]];
-    for way in &ways {
-        let (code, findings) = audited(site, way);
-        assert!(code == Some(0) && findings.iter().all(|(_, status, _)| status == "pass"), "{findings:?}");
-    }
-    // Without its VPN nothing of this environment is reached.
-    let (code, findings) = audited(site, &["--env", "open", "-T", "4"]);
-    assert!(
-        code != Some(0) && findings.iter().all(|(_, status, _)| status != "pass"),
-        "{code:?} {findings:?}"
-    );
-    // The gateway lets through what is for h1.
-    let address = site.lab.host("h1").unwrap().address().to_string();
-    let rule = |verb: &str| {
-        let mut ip = site.lab.bridge_command("ip");
-        ip.args(["rule", verb, "pref", "0", "iif", "outside", "to", &address, "lookup", "main"]);
-        assert!(ip.status().unwrap().success(), "ip rule {verb}");
-    };
-    rule("add");
-    let open = ways.iter().map(|way| audited(site, way)).collect::<Vec<_>>();
-    rule("del");
-    for (code, findings) in open {
-        assert_eq!(code, Some(2), "{findings:?}");
-        for (uid, status, observed) in findings {
-            let wanted = if uid == "h1/ssh.outside" { "fail" } else { "pass" };
-            assert_eq!(status, wanted, "{uid}: {observed}");
-            assert!(status == "pass" || observed.contains(&format!("{address}:22")), "{observed}");
-        }
-    }
-}
-
 /// The gateway dies in the middle of a run and comes back: the run goes on, and all that left the machine went to it.
 fn only_wireguard_leaves_and_a_run_outlives_its_gateway(site: &Site) {
     let capture = Capture::start(site);
@@ -467,9 +404,13 @@ fn through_the_tunnel_and_by_nothing_else() {
         ("a gateway that comes back", only_wireguard_leaves_and_a_run_outlives_its_gateway),
         ("failures", each_failure_has_its_own_words),
         ("a sealed configuration", a_sealed_configuration_opens_the_tunnel),
-        ("an audit", an_audit_sees_what_is_open_outside),
+        ("an audit", audit::what_is_open_outside_is_seen),
         ("a jump host", a_jump_host_is_what_goes_through_the_tunnel),
+        ("an audit over a jump host", audit::a_jump_host_leads_to_the_evidence),
+        ("a host that is down", audit::a_host_that_is_down_shows_nothing),
         ("check and ssh", what_check_and_ssh_say),
+        ("a proxy", hand::a_proxy_leads_into_the_tunnel),
+        ("a new peer", hand::a_new_peer_has_a_tunnel_of_its_own),
         ("fifty hosts", fifty_hosts_at_once_through_one_tunnel),
     ];
     run_steps(&site, steps);

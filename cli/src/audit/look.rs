@@ -1,5 +1,6 @@
 //! What hosts show to whoever looks from here.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -8,10 +9,26 @@ use debark_audit::{Check, Evidence, On, Probe, probes};
 use debark_connect::{Target, Vpn};
 use debark_value::{Value, map};
 
-use super::{Host, Seen};
+use super::Host;
 
 /// How long a host may take to be seen outside of its VPN: one that is closed says nothing.
 const OUTSIDE: Duration = Duration::from_secs(3);
+
+/// What was seen of a host.
+#[derive(Default)]
+pub struct Seen {
+    /// Evidence by check.
+    evidence: HashMap<String, Evidence>,
+    /// Why it could not be reached, if that was tried.
+    pub lost: Option<String>,
+}
+
+impl Seen {
+    /// The evidence for a check.
+    pub fn of(&self, check: &Check) -> Evidence {
+        self.evidence.get(&check.id).cloned().unwrap_or_else(|| Err("nothing was looked at".into()))
+    }
+}
 
 /// The evidence of all checks that look from here.
 pub fn all(host: &Host, checks: &[Check]) -> Seen {
@@ -20,15 +37,31 @@ pub fn all(host: &Host, checks: &[Check]) -> Seen {
     let target = match &host.target {
         Ok(target) => target,
         Err(problem) => {
-            return own.iter().map(|check| (check.id.clone(), Err(problem.message.clone()))).collect();
+            let why = &problem.message;
+            let evidence = own.iter().map(|check| (check.id.clone(), Err(why.clone()))).collect();
+            return Seen { evidence, lost: (!own.is_empty()).then(|| why.clone()) };
         }
     };
+    // Nothing is known of what a host shows outside if it may be down: it has to answer inside as well.
+    let beside = target.vpn != Vpn::None && needs("outside");
     // One that does not answer outside takes its time: meanwhile it is asked for its greeting.
     let (greeting, outside) = std::thread::scope(|scope| {
         let trying = scope.spawn(|| needs("outside").then(|| outside(target)));
-        let greeting = needs("ssh").then(|| greeting(target));
+        let greeting = (needs("ssh") || beside).then(|| greeting(target));
         (greeting, trying.join().ok().flatten())
     });
+    let lost = match &greeting {
+        Some(Err(NoGreeting::Unreachable(why))) => Some(why.clone()),
+        _ => None,
+    };
+    let closed = |evidence: &Value| !evidence.get("reachable").is_some_and(Value::truthy);
+    let outside = outside.map(|outside| match (outside, &lost) {
+        (Ok(evidence), Some(why)) if closed(&evidence) => {
+            Err(format!("it answers neither outside of the VPN nor inside: {why}"))
+        }
+        (outside, _) => outside,
+    });
+    let greeting = greeting.map(|greeting| greeting.map_err(NoGreeting::into_words));
     let missing = || Err("it was not tried".to_owned());
     let evidence = |check: &Check| match &check.probe {
         Probe::Named("ssh") => greeting.clone().unwrap_or_else(missing),
@@ -36,16 +69,36 @@ pub fn all(host: &Host, checks: &[Check]) -> Seen {
         Probe::Named(_) => missing(),
         Probe::Command(command) => of_command(command, target),
     };
-    own.iter().map(|check| (check.id.clone(), evidence(check))).collect()
+    Seen { evidence: own.iter().map(|check| (check.id.clone(), evidence(check))).collect(), lost }
+}
+
+/// Why there is no greeting.
+#[derive(Clone)]
+enum NoGreeting {
+    /// The host could not be reached, as in a run.
+    Unreachable(String),
+    /// It tells nothing.
+    Mute(&'static str),
+}
+
+impl NoGreeting {
+    fn into_words(self) -> String {
+        match self {
+            Self::Unreachable(why) => why,
+            Self::Mute(why) => why.into(),
+        }
+    }
 }
 
 /// How its SSH server greets somebody who offers nothing: ways to log in, key, algorithms.
-fn greeting(target: &Target) -> Evidence {
+fn greeting(target: &Target) -> Result<Value, NoGreeting> {
     if target.local {
-        return Err("this machine is not reached by ssh".into());
+        return Err(NoGreeting::Mute("this machine is not reached by ssh"));
     }
-    let (greeting, debug) = target.greet_and_tell().map_err(|problem| problem.message)?;
-    let mut found = probes::algorithms(&debug).ok_or("ssh did not tell what the server offers")?;
+    let greeted = target.greet_and_tell();
+    let (greeting, debug) = greeted.map_err(|problem| NoGreeting::Unreachable(problem.message))?;
+    let mut found =
+        probes::algorithms(&debug).ok_or(NoGreeting::Mute("ssh did not tell what the server offers"))?;
     let methods = match greeting.methods.is_empty() {
         // It let us in.
         true => vec!["none".to_owned()],

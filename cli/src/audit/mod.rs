@@ -5,7 +5,6 @@ mod look;
 mod page;
 mod print;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -118,7 +117,8 @@ fn audit(args: &AuditArgs, sources: &Arc<SourceMap>, signals: &Signals) -> Resul
     let mut findings = Vec::new();
     let (mut unreachable, mut open) = (0, 0);
     for (host, seen) in found.iter().zip(outside) {
-        let lost = inside.lost(&host.name);
+        let by_drift = drifted.as_ref().and_then(|drifted| drifted.lost(&host.name));
+        let lost = inside.lost(&host.name).or_else(|| seen.lost.clone()).or(by_drift);
         if lost.is_some() {
             unreachable = exit::UNREACHABLE;
         }
@@ -129,9 +129,7 @@ fn audit(args: &AuditArgs, sources: &Arc<SourceMap>, signals: &Signals) -> Resul
                     Some(drifted) => drifted.drifted(&host.name),
                     None => Err("no playbook is given".into()),
                 },
-                (_, On::Controller) => {
-                    seen.get(&check.id).cloned().unwrap_or_else(|| Err("nothing was looked at".into()))
-                }
+                (_, On::Controller) => seen.of(check),
                 (_, On::Host) => inside.evidence(check, &host.name, &judge),
             };
             let finding = judge.finding(check, &evidence);
@@ -164,9 +162,6 @@ impl Host {
         Judge::new(&self.name, address, self.vars.clone(), facts, now())
     }
 }
-
-/// Evidence of one host by check.
-type Seen = HashMap<String, Evidence>;
 
 fn now() -> u64 {
     std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())

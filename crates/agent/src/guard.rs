@@ -105,7 +105,10 @@ impl Running<'_> {
 
     fn put_back(&self, guard: Guarding, by: Option<Become>, scope: &Scope) {
         let said = match self.guards(&guard, &by, "revert", scope) {
-            Ok(0 | REVERTED) => "what the guarded block changed was put back",
+            Ok(0 | REVERTED) => {
+                self.on.link.event(Event::Guarded { id: guard.id, seconds: 0 });
+                "what the guarded block changed was put back"
+            }
             _ => {
                 "what the guarded block changed could not be put back at once: the host tries again by itself"
             }

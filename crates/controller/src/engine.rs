@@ -440,6 +440,10 @@ impl<'a> Engine<'a> {
                 self.outcome.recap.stats(per_host.then_some(name), data, *aggregate);
             }
             Event::Forgiven => self.forgive(),
+            Event::Guarded { seconds: 0, .. } => {
+                host.guarded = None;
+                return;
+            }
             Event::Guarded { id, seconds } => {
                 host.guarded = Some(Guarded::new(id.clone(), *seconds));
             }

@@ -132,7 +132,7 @@ save_network() {
 # arm SECONDS UID first|again SCRIPT
 arm() {
     if [ "$3" = again ]; then
-        [ -d "$dir" ] && [ ! -e "$dir/reverting" ] && [ "$(left)" -gt 0 ] || die "the time of the guard around this task is over"
+        [ -d "$dir" ] && [ ! -e "$dir/reverting" ] && [ "$(left)" -gt 0 ] || die "the time of the guard around this task is over: reverted on the host"
         exit 0
     fi
     [ "$(id -u)" = 0 ] || die "a guarded task must run as root: it has no \`become: true\`, or becomes somebody else"
@@ -390,11 +390,11 @@ arm)
     arm "$@"
     ;;
 keep)
-    [ -d "$dir" ] && [ ! -e "$dir/reverting" ] || die "the time of the guard around this task is over"
+    [ -d "$dir" ] && [ ! -e "$dir/reverting" ] || die "the time of the guard around this task is over: reverted on the host"
     keep "$3" "$4" || die "cannot keep a copy of $3 in $dir"
     ;;
 unit)
-    [ -d "$dir" ] && [ ! -e "$dir/reverting" ] || die "the time of the guard around this task is over"
+    [ -d "$dir" ] && [ ! -e "$dir/reverting" ] || die "the time of the guard around this task is over: reverted on the host"
     case $3 in *.*) echo "$3" ;; *) echo "$3.service" ;; esac >>"$dir/units" && sync "$dir/units"
     ;;
 ready)
@@ -417,6 +417,8 @@ settle | revert)
         fi
     done
     [ -e "$open/$id.reverted" ] || exit 0
+    # Whoever runs this has lost the connection: then another one asks what became of it.
+    [ -n "${3-}" ] || exit 3
     rm -f "$open/$id.reverted"
     rmdir "$open" 2>/dev/null
     exit 3

@@ -210,7 +210,7 @@ pub enum Event {
     Guarded {
         /// Names the guard on the host.
         id: String,
-        /// In how many seconds it reverts.
+        /// In how many seconds it reverts; 0: it has, and is no more.
         seconds: u64,
     },
     /// Texts that the user wants hidden (`no_log`), so that they are hidden on other hosts as well.

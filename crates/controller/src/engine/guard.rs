@@ -20,15 +20,48 @@ pub(crate) struct Guarded {
     id: String,
     seconds: u64,
     deadline: Instant,
+    /// The same for people: a date and a time.
+    until: String,
     /// How the connection that it was armed through ended.
     lost: Option<Problem>,
+    /// The task that ran then.
+    during: Option<String>,
 }
 
 impl Guarded {
     /// One that is about to be armed.
     pub(crate) fn new(id: String, seconds: u64) -> Self {
         let seconds = seconds.min(LONGEST);
-        Self { id, seconds, deadline: Instant::now() + Duration::from_secs(seconds), lost: None }
+        let within = Duration::from_secs(seconds);
+        let until = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| (since + within).as_secs());
+        let (deadline, until) = (Instant::now() + within, debark_connect::certificate::time(until));
+        Self { id, seconds, deadline, until, lost: None, during: None }
+    }
+
+    fn during(&self) -> String {
+        self.during.as_ref().map(|task| format!(" during `{task}`")).unwrap_or_default()
+    }
+
+    fn broke(&self) -> String {
+        format!("the connection was lost in a guarded block{}", self.during())
+    }
+
+    /// Where to look for what became of it.
+    fn look(&self) -> String {
+        format!(
+            "`journalctl -u debark-guard-{}` on the host says what was put back, /var/lib/debark/journal.jsonl what the tasks did",
+            self.id
+        )
+    }
+
+    /// What is to be known of one that may be open.
+    fn open(&self) -> String {
+        format!(
+            "a guard is open on the host, which reverts by itself by {}, also after a boot: see there, or on its console, \
+             `systemctl status 'debark-guard-*'`; {}",
+            self.until,
+            self.look()
+        )
     }
 }
 
@@ -61,15 +94,41 @@ impl Engine<'_> {
         let Some(mut guard) = host.guarded.take() else { return false };
         let ended = || Problem::new(ProblemKind::Lost, format!("the agent on {name} ended early"));
         guard.lost = Some(problem.clone().unwrap_or_else(ended));
-        if self.look(name, None, &guard).is_err() {
-            return false;
+        guard.during = host.task.take();
+        host.phase = Phase::Away;
+        host.channel = None;
+        host.guarded = Some(guard.clone());
+        if let Err(problem) = self.look(name, None, &guard) {
+            let problem = Problem { message: format!("{}: {problem}", guard.broke()), ..problem };
+            self.given_up(name, &guard, problem);
+            return true;
         }
-        if let Some(host) = self.hosts.get_mut(name) {
-            host.guarded = Some(guard);
-            host.phase = Phase::Away;
-            host.channel = None;
-        }
+        self.warn(&format!(
+            "{name}: {}: the host reverts by itself by {}, unless all tasks of the block get done and a fresh connection \
+             confirms them; waiting for it",
+            guard.broke(),
+            guard.until
+        ));
         true
+    }
+
+    /// A host whose guard may still be open is left to itself.
+    fn given_up(&mut self, name: &str, guard: &Guarded, problem: Problem) {
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.guarded = None;
+            host.phase = Phase::Up;
+            host.task.clone_from(&guard.during);
+        }
+        self.lost(name, Some(problem.hint(guard.open())));
+    }
+
+    /// The run ends without waiting: which hosts still have a guard.
+    pub(super) fn leave_guards(&mut self) {
+        let open = self.hosts.iter().filter(|(_, host)| host.playing);
+        let open = open.filter_map(|(name, host)| Some(format!("{name}: {}", host.guarded.as_ref()?.open())));
+        for text in open.collect::<Vec<_>>() {
+            self.warn(&text);
+        }
     }
 
     /// What a fresh connection found.
@@ -84,6 +143,8 @@ impl Engine<'_> {
             }
             None => {
                 if let Some(guard) = host.guarded.take().filter(|_| host.playing) {
+                    // It was reached: nobody stands in for it.
+                    host.phase = Phase::Up;
                     self.without_connection(name, guard, verdict);
                 }
             }
@@ -102,11 +163,14 @@ impl Engine<'_> {
                 self.lost(name, Some(problem));
             }
             Some(Verdict::Reverted(_)) => {
-                let result = TaskResult {
-                    message: Some(format!("not confirmed within {} s: reverted on the host", guard.seconds)),
-                    hint: lost.map(|problem| format!("{problem}; the host is back")),
-                    ..of_guard()
+                let message = match Instant::now() < guard.deadline {
+                    true => "the connection was lost in a guarded block: reverted on the host".to_owned(),
+                    false => format!("not confirmed within {} s: reverted on the host", guard.seconds),
                 };
+                let look = guard.look();
+                let hint =
+                    lost.map(|problem| format!("{problem}{}; {look}; the host is back", guard.during()));
+                let result = TaskResult { message: Some(message), hint, ..of_guard() };
                 self.event(name, Event::Task(Box::new(result)));
                 self.ended(name, PlayEnd::Failed { pending_handlers: Vec::new() }, Cost::default());
                 if let Some(host) = self.hosts.get_mut(name) {
@@ -118,9 +182,13 @@ impl Engine<'_> {
                     "{name} is not back although its guard must have reverted after {} s: {problem}",
                     guard.seconds
                 );
-                self.lost(name, Some(Problem::new(problem.kind, message)));
+                self.given_up(name, &guard, Problem::new(problem.kind, message));
             }
-            Some(Verdict::Gone) | None => self.lost(name, lost),
+            Some(Verdict::Gone) | None => {
+                let ended = lost
+                    .map(|problem| problem.hint(format!("no guard waits there any more: {}", guard.look())));
+                self.lost(name, ended);
+            }
         }
     }
 }

@@ -208,6 +208,7 @@ impl Engine<'_> {
 
     /// Leaves all hosts to themselves: a task that runs ends there on its own.
     pub(super) fn abandon(&mut self) {
+        self.leave_guards();
         for (name, host) in self.hosts.iter_mut().filter(|(_, host)| host.playing) {
             self.outcome.recap.left(name, host.task.take(), std::mem::take(&mut host.notified));
         }

@@ -229,6 +229,19 @@ impl PlayState {
         scope
     }
 
+    /// What `hostvars` has of this host: nothing that belongs to plays, roles, blocks and tasks.
+    fn own(&self, state: &HostState) -> Scope {
+        use LayerKind::{Plain, Templated};
+        let mut own = Scope::new();
+        own.push(self.inventory.clone(), Templated);
+        own.push(state.fact_vars.clone(), Plain);
+        own.push(state.included.clone(), Templated);
+        own.push(state.set.clone(), Plain);
+        own.push(self.extra.clone(), Templated);
+        own.push(self.magic.clone(), Plain);
+        own
+    }
+
     /// The scope of one task: its own variables and all that lies above them.
     pub fn task_scope(&self, state: &HostState, context: &Context, task: &Task) -> Scope {
         use LayerKind::{Plain, Templated};
@@ -241,6 +254,7 @@ impl PlayState {
             scope.push(role.params.clone(), Templated);
         }
         context.include_vars.iter().for_each(|vars| scope.push(vars.clone(), Templated));
+        scope.set_own(self.own(state));
         scope.push(self.extra.clone(), Templated);
         scope.push(self.magic.clone(), Plain);
         if let Some(role) = role {

@@ -134,19 +134,25 @@ impl Ctx<'_> {
                 time::method(date, name, &args).map_err(|error| error.by("method", name))
             }
             (Thing::Delta(micros), "total_seconds") => Ok(V::from(*micros as f64 / 1e6)),
-            (Thing::HostVars | Thing::Vars, "get") => {
+            (Thing::HostVars | Thing::Vars | Thing::Own, "get") => {
                 let key = args.need_text(0, "key").map_err(|error| error.by("method", name))?;
-                let object =
-                    V::thing(if matches!(thing, Thing::Vars) { Thing::Vars } else { Thing::HostVars });
+                let object = V::thing(match thing {
+                    Thing::Own => Thing::Own,
+                    Thing::Vars => Thing::Vars,
+                    _ => Thing::HostVars,
+                });
                 let found = self.attribute(&object, &key, callee)?;
                 Ok(if found.is_undef() { args.get(1, "default").cloned().unwrap_or(V::NULL) } else { found })
             }
-            (Thing::HostVars | Thing::Vars, "keys") => {
-                let object =
-                    V::thing(if matches!(thing, Thing::Vars) { Thing::Vars } else { Thing::HostVars });
+            (Thing::HostVars | Thing::Vars | Thing::Own, "keys") => {
+                let object = V::thing(match thing {
+                    Thing::Own => Thing::Own,
+                    Thing::Vars => Thing::Vars,
+                    _ => Thing::HostVars,
+                });
                 self.iterate(object).map(V::list)
             }
-            (Thing::HostVars | Thing::Vars, "items" | "values") => {
+            (Thing::HostVars | Thing::Vars | Thing::Own, "items" | "values") => {
                 let pairs = match thing {
                     Thing::HostVars => self.host_things()?,
                     thing => match self.whole(thing)? {

@@ -11,7 +11,7 @@ use crate::exec::BlockChain;
 use crate::ops;
 use crate::scope::Scope;
 use crate::syntax::ast::{BinOp, CallArgs, CmpOp, Expr, Kind, Template};
-use crate::value::{Frame, Module, Undef, V};
+use crate::value::{Frame, Module, Thing, Undef, V};
 use crate::{filters, tests_};
 
 /// Steps one rendering may take: some seconds' worth.
@@ -379,7 +379,7 @@ impl<'a> Ctx<'a> {
             "pprint",
         ];
         if let V::Thing(thing) = &input
-            && matches!(**thing, crate::value::Thing::HostVars | crate::value::Thing::Vars)
+            && matches!(**thing, Thing::HostVars | Thing::Vars | Thing::Own)
             && OF_DICTIONARIES.contains(&filters::short(name))
         {
             input = V::Data(self.whole(&thing.clone())?);

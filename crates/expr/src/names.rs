@@ -225,6 +225,7 @@ impl Ctx<'_> {
             },
             Thing::HostVars => return self.host(name, expr),
             Thing::Vars => self.variable(name)?,
+            Thing::Own => self.own(name)?,
             Thing::Blocks => {
                 let known = self.blocks.iter().any(|chain| &*chain.name == name);
                 known.then(|| V::thing(Thing::Super(name.into(), 0)))
@@ -239,7 +240,7 @@ impl Ctx<'_> {
         if let Some((Value::Str(own), _)) = self.scope.get_raw("inventory_hostname")
             && **own == *host
         {
-            return Ok(V::thing(Thing::Vars));
+            return Ok(V::thing(if self.scope.own().is_some() { Thing::Own } else { Thing::Vars }));
         }
         if let Some(known) = self.scope.known_hostvars().and_then(|hosts| hosts.get(host)) {
             return Ok(V::Data(known.clone()));
@@ -254,6 +255,17 @@ impl Ctx<'_> {
             || absent(expr, host, known.into_iter().flat_map(|hosts| hosts.keys().map(|key| &**key))),
             V::Data,
         ))
+    }
+
+    /// A variable of the host's own entry in `hostvars`. What is in there sees nothing else.
+    fn own(&mut self, name: &str) -> Res<Option<V>> {
+        let Some(own) = self.scope.own().cloned() else { return self.variable(name) };
+        let Some((raw, kind)) = own.get_raw(name) else { return Ok(None) };
+        self.burn(16)?;
+        Ok(Some(V::Data(match kind {
+            LayerKind::Templated => self.engine.render_value(raw, &own)?,
+            LayerKind::Plain => raw.clone(),
+        })))
     }
 
     /// Whether there is no such host, as far as is known without asking; `localhost` need not be named to be there.
@@ -296,11 +308,15 @@ impl Ctx<'_> {
             }
             return Ok(Value::from(map));
         }
-        let names: Vec<std::sync::Arc<str>> = self.scope.names().cloned().collect();
+        let scope = self.scope.own().filter(|_| matches!(thing, Thing::Own)).map_or(self.scope, |own| own);
+        let names: Vec<std::sync::Arc<str>> = scope.names().cloned().collect();
         for name in names {
             self.burn(4)?;
-            let value =
-                self.variable(&name).and_then(|value| value.map(|value| self.force(value)).transpose());
+            let value = match thing {
+                Thing::Own => self.own(&name),
+                _ => self.variable(&name),
+            };
+            let value = value.and_then(|value| value.map(|value| self.force(value)).transpose());
             match value {
                 Ok(value) => drop(value.map(|value| map.insert(name, value))),
                 Err(error) if matches!(error.kind(), ErrorKind::Fuel) => return Err(error),
@@ -392,6 +408,13 @@ impl Ctx<'_> {
             V::Data(Value::Str(text)) => text.chars().map(|c| V::from(c.to_string())).collect(),
             V::Thing(thing) => match &*thing {
                 Thing::Vars => self.scope.names().map(|name| V::from(&**name)).collect(),
+                Thing::Own => self
+                    .scope
+                    .own()
+                    .into_iter()
+                    .flat_map(|own| own.names())
+                    .map(|name| V::from(&**name))
+                    .collect(),
                 Thing::HostVars => self.hosts().into_iter().map(V::Data).collect(),
                 Thing::Group(key, items) => vec![V::Data(key.clone()), V::Data(items.clone())],
                 _ => return Err(Error::kind_of("this is nothing to loop over")),
@@ -411,6 +434,7 @@ impl Ctx<'_> {
         let name = item.to_text()?;
         Ok(match &**thing {
             Thing::Vars => Some(self.scope.get_raw(&name).is_some()),
+            Thing::Own => Some(self.scope.own().is_some_and(|own| own.get_raw(&name).is_some())),
             Thing::HostVars => {
                 let known = self.scope.known_hostvars().is_some_and(|hosts| hosts.contains_key(&*name));
                 let known = known || self.hosts().iter().any(|host| host.as_str() == Some(&*name));

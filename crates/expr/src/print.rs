@@ -13,7 +13,7 @@ impl Thing {
             Self::Date(date) => Ok(Value::from(date.print(' '))),
             Self::Delta(micros) => Ok(Value::from(delta_text(*micros))),
             Self::Group(key, items) => Ok(Value::list([key.clone(), items.clone()])),
-            Self::Namespace(_) | Self::HostVars | Self::Vars => {
+            Self::Namespace(_) | Self::HostVars | Self::Vars | Self::Own => {
                 Err(Error::kind_of(format!("'{what}' as a whole is no value; name what you need from it")))
             }
             _ => Err(Error::kind_of(format!("a {what} is no value")).hinted("call it with '(...)'")),

@@ -33,6 +33,7 @@ pub(crate) enum Cached {
 pub struct Scope {
     layers: Vec<(Arc<Map>, LayerKind)>,
     hostvars: Option<Arc<Map>>,
+    own: Option<Arc<Scope>>,
     cache: Arc<Mutex<HashMap<Arc<str>, Cached>>>,
 }
 
@@ -68,6 +69,15 @@ impl Scope {
     pub fn set_hostvars(&mut self, hosts: Arc<Map>) {
         self.hostvars = Some(hosts);
         self.cache = Arc::default();
+    }
+
+    /// The variables that the host's own entry in `hostvars` has; without them it has all.
+    pub fn set_own(&mut self, own: Scope) {
+        self.own = Some(Arc::new(own));
+    }
+
+    pub(crate) fn own(&self) -> Option<&Arc<Scope>> {
+        self.own.as_ref()
     }
 
     pub(crate) fn known_hostvars(&self) -> Option<&Map> {

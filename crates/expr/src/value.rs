@@ -55,6 +55,8 @@ pub(crate) enum Thing {
     HostVars,
     /// `vars`: the variables of the scope itself.
     Vars,
+    /// The host's own entry in `hostvars`.
+    Own,
     Date(Date),
     /// A span of time in microseconds.
     Delta(i64),
@@ -206,7 +208,7 @@ impl V {
                 Thing::Global(..) => "function",
                 Thing::Cycler(..) => "cycler",
                 Thing::Joiner(..) => "joiner",
-                Thing::HostVars | Thing::Vars => "dict",
+                Thing::HostVars | Thing::Vars | Thing::Own => "dict",
                 Thing::Date(_) => "datetime",
                 Thing::Delta(_) => "timedelta",
                 Thing::Group(..) => "tuple",

@@ -52,7 +52,9 @@ fn length(ctx: &mut Ctx<'_>, input: V, _: &Args) -> Res<V> {
         V::Data(Value::List(items)) => items.len(),
         V::Data(Value::Map(map)) => map.len(),
         V::Seq(items) | V::Tuple(items) => items.len(),
-        V::Thing(thing) if matches!(**thing, Thing::HostVars | Thing::Vars) => ctx.iterate(input)?.len(),
+        V::Thing(thing) if matches!(**thing, Thing::HostVars | Thing::Vars | Thing::Own) => {
+            ctx.iterate(input)?.len()
+        }
         V::Thing(_) => return Err(Error::call("needs a text, a list or a dictionary")),
         other => {
             return Err(Error::call(format!(

@@ -376,7 +376,10 @@ fn agents_and_certificates_sign_the_record() {
     let debark = |key: &str, args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_debark"));
         command.args(args).current_dir(dir.path()).env("NO_COLOR", "1").env("SSH_AUTH_SOCK", path("agent"));
-        command.env("DEBARK_KEY", path(key)).env_remove("DEBARK_PROJECT");
+        command
+            .env("DEBARK_KEY", path(key))
+            .env("XDG_CACHE_HOME", path("cache"))
+            .env_remove("DEBARK_PROJECT");
         let output = command.output().unwrap();
         let text =
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

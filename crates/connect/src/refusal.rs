@@ -137,6 +137,18 @@ impl SshTalk {
         if let Some(problem) = self.offered.iter().find_map(|offer| of_offer(target, offer)) {
             return problem;
         }
+        // The host would take that key, but it is not here: ssh goes on to the next one, and the refusal is of all the others.
+        if let Some(line) = self.find("signing failed for ") {
+            let what = line.split_once("signing failed for ").map_or("", |(_, what)| what);
+            let hint = match what.contains("-SK ") {
+                true => "plug the token in, and touch it when it blinks",
+                false => {
+                    "the ssh agent that has the key does not sign with it: see ssh-add -l, and whether it asks somewhere"
+                }
+            };
+            let message = format!("{address} takes a key that cannot sign: {what}");
+            return Problem::new(ProblemKind::Denied, message).hint(hint);
+        }
         let offered = match self.offered.as_slice() {
             [] => "no key was offered".to_owned(),
             keys => format!("it took none of {}", keys.join(", ")),

@@ -90,6 +90,10 @@ impl LedgerError {
                 "nothing is decided by it; `debark ledger verify --env {environment}` names everything that is wrong; find out who \
                  wrote that, then set the branch env/{environment} back to the last whole entry"
             ),
+            Self::Signature(SignatureError::Sign { .. }) => {
+                "nobody is asked for passphrases: the ssh agent has to have such a key (ssh-add); a token has to be plugged in, and touched"
+                    .into()
+            }
             Self::Signature(_) => {
                 "see that the key is listed in the project's signers with the namespace `git`".into()
             }

@@ -2,7 +2,7 @@
 //!
 //! Keys may be files, in an agent, on a FIDO token, or certified: OpenSSH knows.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -139,7 +139,22 @@ fn run(command: &mut Command, input: &[u8]) -> Result<std::process::Output, Sign
         // It may end before it has read everything: then its exit code tells.
         let _ = stdin.write_all(input);
     }
-    child.wait_with_output().map_err(program)
+    let mut said = Vec::new();
+    // What comes on the other pipe is a signature or a few names, for which the pipe itself has room.
+    if let Some(stderr) = child.stderr.take() {
+        let mut stderr = BufReader::new(stderr);
+        let mut from = 0;
+        while stderr.read_until(b'\n', &mut said).map_err(program)? > 0 {
+            let line = said.get(from..).unwrap_or_default();
+            // A token waits for a finger, and nobody would know.
+            if line.starts_with(b"Confirm user presence") {
+                let _ = std::io::stderr().write_all(line);
+            }
+            from = said.len();
+        }
+    }
+    let output = child.wait_with_output().map_err(program)?;
+    Ok(std::process::Output { stderr: said, ..output })
 }
 
 fn last_words(text: &[u8]) -> String {

@@ -191,7 +191,7 @@ const WITHIN: &str = "
       remote_user: debian
       register: taken
       until: taken.finished
-      retries: 20
+      retries: 100
       delay: 0.2
     - {name: nowhere else, async_status: {jid: '{{ job.ansible_job_id }}'}, ignore_errors: true, register: elsewhere}
     - {name: a file, copy: {src: motd, dest: /root/by-login, mode: '0600'}, remote_user: root}
@@ -272,7 +272,7 @@ const DELEGATED: &str = "
       delegate_to: h2
       register: taken
       until: taken.finished
-      retries: 20
+      retries: 100
       delay: 0.2
     - {file: {path: /root/delegated, state: touch}, delegate_to: h2, become: true, check_mode: true}
     - {stat: {path: /root/delegated}, delegate_to: h2, become: true, register: there}

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use debark_e2e::{Run, debark, lab, run_steps};
@@ -257,6 +257,52 @@ fn through_a_jump_host(site: &Site<'_>) {
     assert!(from.contains(&format!("from {jump} ")), "{from}");
 }
 
+/// OpenSSH's own ProxyJump: who the jump host is and how one logs in there is for ssh_config to say.
+fn through_a_proxyjump(site: &Site<'_>) {
+    let (jump, home) = (site.host("h1").address(), site.lab.path());
+    let run = |known: &Path| {
+        let config = format!(
+            "Host front\n  HostName {jump}\n  User debian\n  IdentityFile {}\n  UserKnownHostsFile {}\n",
+            home.join("id_ed25519").display(),
+            known.display()
+        );
+        let config = site.write("config", &config);
+        let arguments = format!("ansible_ssh_common_args='-F {} -J front ", config.display());
+        let inventory = site.inventory("root").replace("ansible_ssh_common_args='", &arguments);
+        site.run(&inventory, LOOK, &["-l", "h2"])
+    };
+    let reached = run(&home.join("known_hosts"));
+    assert!(reached.status.success(), "{}", all(&reached));
+    let from = site.host("h2").sh("journalctl -u ssh -o cat | grep Accepted | tail -1").unwrap();
+    assert!(from.contains(&format!("from {jump} ")), "{from}");
+    // A jump host that nobody knows leads nowhere.
+    let refused = run(&site.write("known_none", ""));
+    assert_eq!(refused.status.code(), Some(4), "{}", all(&refused));
+    let event = event(&refused, "unreachable", "h2").unwrap();
+    assert_eq!(event["kind"], "unknown_host_key", "{event}");
+    let message = event["message"].as_str().unwrap();
+    assert!(message.contains("ends at a jump host: Host key verification failed"), "{message}");
+}
+
+/// A VPN that the system runs itself: the way to the host leaves by that interface, or there is none.
+fn by_an_interface_that_is_there(site: &Site<'_>) {
+    let address = site.host("h1").address().to_string();
+    let route = site.lab.controller_command("ip").args(["-o", "route", "get", &address]).output().unwrap();
+    let route = String::from_utf8(route.stdout).unwrap();
+    let interface = route.split_whitespace().skip_while(|word| *word != "dev").nth(1).unwrap().to_owned();
+    let run = |interface: &str| {
+        let vpn = format!("h1 debark_vpn=\"{{'interface': '{interface}'}}\"\n");
+        site.run(&(vpn + &site.inventory("root")), LOOK, &["-l", "h1"])
+    };
+    let reached = run(&interface);
+    assert!(reached.status.success(), "{}", all(&reached));
+    assert_eq!(event(&reached, "task", "h1").unwrap()["result"]["stdout"], "root");
+    let refused = run("lo");
+    assert_eq!(refused.status.code(), Some(4), "{}", all(&refused));
+    let event = event(&refused, "unreachable", "h1").unwrap().to_string();
+    assert!(event.contains(&format!("leaves by {interface}, not by lo")), "{event}");
+}
+
 fn connections_are_kept_where_the_arguments_say_so(site: &Site<'_>) {
     let plain = site.inventory("root");
     let keeping =
@@ -350,6 +396,8 @@ fn who_logs_in_and_as_whom_tasks_run() {
         ("no home", a_user_without_a_home),
         ("ssh_config", names_of_ssh_config),
         ("a jump host", through_a_jump_host),
+        ("a jump host by ProxyJump", through_a_proxyjump),
+        ("an interface", by_an_interface_that_is_there),
         ("--private-key", the_key_of_the_command_line),
         ("connections that are kept", connections_are_kept_where_the_arguments_say_so),
         ("-u", the_user_of_the_command_line),

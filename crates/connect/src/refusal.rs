@@ -8,9 +8,22 @@ use crate::problem::{Problem, ProblemKind};
 use crate::talk::SshTalk;
 use crate::target::Target;
 
+/// What the ssh in front of a jump host says of it.
+const ON_THE_WAY: [(&str, ProblemKind); 6] = [
+    ("is marked as revoked", ProblemKind::RevokedHostKey),
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", ProblemKind::ChangedHostKey),
+    ("has changed and you have requested strict checking", ProblemKind::ChangedHostKey),
+    ("host key is known for", ProblemKind::UnknownHostKey),
+    ("Host key verification failed", ProblemKind::UnknownHostKey),
+    ("Permission denied (", ProblemKind::Denied),
+];
+
 impl SshTalk {
     /// The problem, if it is about the host's key or about ours.
     pub(crate) fn refusal(&self, target: &Target) -> Option<Problem> {
+        if let Some(problem) = self.on_the_way(target) {
+            return Some(problem);
+        }
         let says = |part: &str| self.find(part).is_some();
         if says("is marked as revoked") || says("REVOKED HOST KEY DETECTED") {
             return Some(self.revoked_key(target));
@@ -29,6 +42,19 @@ impl SshTalk {
         }
         let line = self.find("Permission denied (").or_else(|| self.find("Too many authentication failures"));
         line.map(|line| self.denied(target, line))
+    }
+
+    /// A refusal before the host itself has shown a key: ssh's ProxyJump or ProxyCommand met it.
+    fn on_the_way(&self, target: &Target) -> Option<Problem> {
+        if self.host_key.is_some() || self.host_certificate.is_some() || self.authenticated {
+            return None;
+        }
+        let (line, kind) = ON_THE_WAY.iter().find_map(|(part, kind)| Some((self.find(part)?, *kind)))?;
+        let message = format!("the way to {} ends at a jump host: {line}", target.address());
+        Some(Problem::new(kind, message).hint(
+            "its host key has to be known, and the login to work without a question: ssh asks ssh_config for both; \
+             try ssh JUMPHOST true",
+        ))
     }
 
     /// The ways to log in that the host offers, as it said when it refused.

@@ -205,7 +205,7 @@ const DROPS: &str = "- hosts: all\n  gather_facts: false\n  tasks:\n    - {set_f
     when: inventory_hostname == 'h1'\n      register: dropped\n      notify: handled\n    \
     - {name: told, debug: {msg: '{{ known }} {{ dropped.unreachable | default(false) }}'}}\n    \
     - {name: after, command: 'test -e /root/went_on', ignore_unreachable: MAYBE, when: inventory_hostname == 'h1'}\n    \
-    - {name: last, command: 'true'}\n  handlers:\n    - {name: handled, command: touch /root/handled}\n";
+    - block: [{name: last, command: 'true'}]\n      rescue: [{name: rescued, debug: {msg: no}}]\n  handlers:\n    - {name: handled, command: touch /root/handled}\n";
 
 /// The connection is lost in a task that ignores that: the play goes on over a new one, as in Ansible.
 fn a_lost_connection_is_ignored(site: &Site<'_>) {
@@ -230,6 +230,7 @@ fn a_lost_host_is_ignored_where_tasks_say_so(site: &Site<'_>) {
     assert_eq!(task(&run, "h1", "told")["message"], "before True");
     assert_eq!(task(&run, "h1", "after")["status"], "ignored");
     assert_eq!(task(&run, "h1", "last")["status"], "unreachable");
+    assert!(!run.events.iter().any(|event| event["task"] == "rescued"), "{}", run.said());
     assert_eq!(task(&run, "h2", "last")["status"], "changed");
 }
 

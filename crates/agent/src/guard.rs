@@ -89,7 +89,9 @@ impl Running<'_> {
             return flow;
         }
         let armed = self.progress.borrow_mut().armed.take();
-        if let Some(by) = armed.filter(|_| !guard.over && matches!(flow, Flow::Failed | Flow::Stop)) {
+        if let Some(by) =
+            armed.filter(|_| !guard.over && matches!(flow, Flow::Failed | Flow::Unreachable | Flow::Stop))
+        {
             self.put_back(guard, by, &scope);
         }
         flow

@@ -279,7 +279,7 @@ impl Running<'_> {
                 let context =
                     if role.is_some() { context.inside(&Default::default(), role) } else { context.clone() };
                 let flow = self.nodes(std::slice::from_ref(&*node), &context);
-                if matches!(flow, Flow::Failed | Flow::Stop) {
+                if matches!(flow, Flow::Failed | Flow::Unreachable | Flow::Stop) {
                     self.mark_index(index, true);
                     return flow;
                 }

@@ -36,6 +36,9 @@ pub enum Flow {
     EndRole,
     /// `meta: end_host`, `end_play`, `end_batch`: the rest of the play is left out.
     EndPlay,
+    /// The host, or the one that a task was delegated to, could not be reached: the end of the play for this host, which no
+    /// block rescues.
+    Unreachable,
     /// Told to stop, or the connection is gone.
     Stop,
 }
@@ -307,7 +310,7 @@ impl Running<'_> {
         let pending_handlers = if self.check() { Vec::new() } else { pending };
         match flow {
             Flow::Next | Flow::EndRole => PlayEnd::Done,
-            Flow::Failed => PlayEnd::Failed { pending_handlers },
+            Flow::Failed | Flow::Unreachable => PlayEnd::Failed { pending_handlers },
             Flow::EndPlay => PlayEnd::Ended,
             Flow::Stop => PlayEnd::Stopped { pending_handlers },
         }

@@ -382,7 +382,7 @@ impl Running<'_> {
         let failed = matches!(done.status, Status::Failed | Status::Rescued | Status::Unreachable);
         if self.is_once(doing, scope) {
             // An include is well even if a task in it failed, but the other hosts must not go on.
-            let failed = failed || done.flow == Flow::Failed;
+            let failed = failed || matches!(done.flow, Flow::Failed | Flow::Unreachable);
             let request = Request::RanOnce { task: task.id, result: register, failed };
             // If nobody listens any more the connection is gone, and the next task notices.
             let _ = self.on.link.request(request);
@@ -400,7 +400,11 @@ impl Running<'_> {
             result.fatal = failed && !self.play.borrow().play.free && fatal() == Ok(Some(true));
             self.on.link.event(Event::Task(Box::new(result)));
         }
-        let flow = if failed { Flow::Failed } else { done.flow };
+        let flow = match done.status {
+            Status::Unreachable => Flow::Unreachable,
+            _ if failed => Flow::Failed,
+            _ => done.flow,
+        };
         self.note(task.id, flow.clone(), ran);
         flow
     }

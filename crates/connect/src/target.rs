@@ -147,7 +147,7 @@ impl Target {
             kept.extend(own.into_iter().flat_map(|option| ["-o".to_owned(), option]));
         }
         let kept = if self.vpn == Vpn::None {
-            kept
+            through::without_vpn(self, kept)
         } else {
             // Ahead of the user's, who cannot lead around it.
             let through = through::options(self, kept);
@@ -255,7 +255,7 @@ mod tests {
             port: Some(2222),
             user: Some("deploy".into()),
             key: Some("/keys/id ed".into()),
-            ..target(&["-J", "bastion", "-o", "UserKnownHostsFile=/tmp/known"])
+            ..target(&["-o", "UserKnownHostsFile=/tmp/known"])
         };
         let argv = target.ssh().argv.join(" ");
         assert_eq!(
@@ -267,7 +267,7 @@ mod tests {
              -o GSSAPIDelegateCredentials=no -o ClearAllForwardings=yes -o PermitLocalCommand=no -o Tunnel=no \
              -o ControlMaster=no -o ControlPath=none -o RemoteCommand=none -o RequestTTY=no -o LogLevel=DEBUG1 \
              -o ConnectTimeout=10 -o Port=2222 -o User=deploy -o IdentityFile=\"/keys/id ed\" -o IdentitiesOnly=yes \
-             -J bastion -o UserKnownHostsFile=/tmp/known -o ServerAliveInterval=15 -o ServerAliveCountMax=4 \
+             -o UserKnownHostsFile=/tmp/known -o ServerAliveInterval=15 -o ServerAliveCountMax=4 \
              -- 10.0.0.5"
         );
         assert_eq!(target.address(), "deploy@10.0.0.5:2222");

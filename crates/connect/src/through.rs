@@ -1,7 +1,9 @@
-//! ssh's options for a host behind a VPN: a ProxyCommand of debark's own is the only way out.
+//! ssh's options for a host behind a VPN, where a ProxyCommand of debark's own is the only way out, and for one behind jump
+//! hosts.
 //!
 //! With jump hosts it is the first of them that is reached through the VPN. OpenSSH's ProxyJump starts ssh processes that
-//! know nothing of the VPN, so the chain is spelled out as ProxyCommands here.
+//! know nothing of the VPN, and of what is said here of keys alone and strict host keys, so the chain is spelled out as
+//! ProxyCommands.
 
 use crate::target::{FIXED, Target};
 
@@ -53,7 +55,7 @@ pub(crate) fn options(target: &Target, args: Vec<String>) -> Through {
     let jumps = jumps.unwrap_or_else(|| target.jumps.clone());
     let mut command = first(target, !jumps.is_empty());
     for (number, hop) in jumps.iter().enumerate() {
-        command = jump(target, &rest, hop, &command, number == 0);
+        command = jump(target, &rest, hop, Some((&command, number == 0)));
     }
     let options = vec![
         format!("ProxyCommand={command}"),
@@ -62,6 +64,37 @@ pub(crate) fn options(target: &Target, args: Vec<String>) -> Through {
         "CanonicalizeHostname=no".to_owned(),
     ];
     Through { options, rest, warnings }
+}
+
+/// The arguments of a target without a VPN, with the jump hosts that they name spelled out.
+pub(crate) fn without_vpn(target: &Target, args: Vec<String>) -> Vec<String> {
+    let (mut rest, mut jumps) = (Vec::new(), None);
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let attached = word.get(2..).filter(|text| !text.is_empty());
+        let is = |flag: &str| word.starts_with(flag);
+        let value = (attached.is_none() && (is("-J") || is("-o"))).then(|| words.next()).flatten();
+        let text = attached.or(value.map(String::as_str)).unwrap_or_default();
+        let named = if is("-o") { text.split_once(['=', ' ']) } else { None };
+        let named = named.map(|(name, value)| (name.trim().to_lowercase(), value.trim().trim_matches('"')));
+        match named {
+            _ if is("-J") => drop(jumps.get_or_insert_with(|| hops(text))),
+            Some((name, value)) if name == "proxyjump" => drop(jumps.get_or_insert_with(|| hops(value))),
+            // The user has a way of their own.
+            Some((name, _)) if name == "proxycommand" => return args,
+            _ => {
+                rest.push(word.clone());
+                rest.extend(value.cloned());
+            }
+        }
+    }
+    let Some(jumps) = jumps.filter(|jumps| !jumps.is_empty()) else { return args };
+    let mut command = None;
+    for hop in &jumps {
+        command = Some(jump(target, &rest, hop, command.as_deref().map(|inner| (inner, false))));
+    }
+    let command = command.map(|command| ["-o".to_owned(), format!("ProxyCommand={command}")]);
+    command.into_iter().flatten().chain(rest).collect()
 }
 
 /// The hosts of a ProxyJump, the first one first; `none` has none.
@@ -80,21 +113,24 @@ fn first(target: &Target, jumps: bool) -> String {
     format!("{} %h %p {millis}", words.join(" "))
 }
 
-/// The command that goes on from a jump host.
-fn jump(target: &Target, args: &[String], hop: &str, inner: &str, direct: bool) -> String {
+/// The command that goes on from a jump host, which is reached by itself or by an `inner` command; whether that one hands
+/// over a descriptor.
+fn jump(target: &Target, args: &[String], hop: &str, inner: Option<(&str, bool)>) -> String {
     let program = target.program.clone().unwrap_or_else(|| "ssh".into());
     let mut words = vec![program];
     let mut option = |text: String| words.extend(["-o".to_owned(), text]);
     FIXED.iter().filter(|text| !text.starts_with("LogLevel=")).for_each(|text| option((*text).into()));
     option("LogLevel=ERROR".into());
     option(format!("ConnectTimeout={}", target.timeout.max(1)));
-    option(format!("ProxyCommand={inner}"));
-    option(format!("ProxyUseFdpass={}", if direct { "yes" } else { "no" }));
-    option("CanonicalizeHostname=no".into());
+    if let Some((inner, direct)) = inner {
+        option(format!("ProxyCommand={inner}"));
+        option(format!("ProxyUseFdpass={}", if direct { "yes" } else { "no" }));
+        option("CanonicalizeHostname=no".into());
+    }
     if let Some(key) = &target.key {
         option(format!("IdentityFile=\"{}\"", key.replace('"', "")));
     }
-    words.extend(args.iter().cloned());
+    words.extend(of_all(args));
     let (user, place) =
         hop.trim_start_matches("ssh://").rsplit_once('@').map_or((None, hop), |(u, p)| (Some(u), p));
     let (host, port) = place_of(place.trim_start_matches("ssh://"));
@@ -102,6 +138,26 @@ fn jump(target: &Target, args: &[String], hop: &str, inner: &str, direct: bool) 
     words.extend(port.into_iter().flat_map(|port| ["-p".to_owned(), port]));
     let quoted: Vec<String> = words.iter().map(|word| quote(&word.replace('%', "%%"))).collect();
     format!("{} -W '[%h]:%p' -- {}", quoted.join(" "), quote(&host.replace('%', "%%")))
+}
+
+/// Of arguments those that are not for the last host alone.
+fn of_all(args: &[String]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let flag = word.chars().nth(1).unwrap_or_default();
+        let valued = "BbcDEeFIiJLlmOopQRSWw".contains(flag);
+        let value = (valued && word.chars().count() == 2).then(|| words.next()).flatten();
+        let text = value.map_or_else(|| word.get(2..).unwrap_or_default(), String::as_str);
+        let name = text.split(['=', ' ']).next().unwrap_or_default().trim().to_lowercase();
+        let own = ["user", "port", "hostname", "hostkeyalias"];
+        if matches!(flag, 'l' | 'p') || flag == 'o' && own.contains(&name.as_str()) {
+            continue;
+        }
+        kept.push(word.clone());
+        kept.extend(value.cloned());
+    }
+    kept
 }
 
 /// Host and port of `HOST`, `HOST:PORT`, `[ADDRESS]:PORT` or an IPv6 address.
@@ -127,6 +183,28 @@ fn quote(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn jump_hosts_without_a_vpn_are_as_strict() {
+        let args = ["-p", "2222", "-oUser=joe", "-J", "me@b1:23,b2", "-o", "UserKnownHostsFile=/x"];
+        let words = Target { vpn: Vpn::None, ..target(&args) }.ssh().argv;
+        let command = words.iter().find_map(|word| word.strip_prefix("ProxyCommand=")).unwrap();
+        assert!(
+            command.starts_with("ssh -o BatchMode=yes") && command.ends_with("-W '[%h]:%p' -- b2"),
+            "{command}"
+        );
+        assert!(
+            command.contains("-l me -p 23 ") && !command.contains("2222") && !command.contains("joe"),
+            "{command}"
+        );
+        assert_eq!(command.matches("StrictHostKeyChecking=yes").count(), 2, "{command}");
+        assert_eq!(command.matches("UserKnownHostsFile=/x").count(), 2, "{command}");
+        assert!(words.contains(&"-oUser=joe".to_owned()) && !words.contains(&"-J".to_owned()));
+        for untouched in [&["-o", "ProxyCommand=nc %h %p", "-J", "b"][..], &["-oProxyJump=none"], &["-4"]] {
+            let target = Target { vpn: Vpn::None, ..target(untouched) };
+            assert!(target.ssh().argv.join(" ").contains(&untouched.join(" ")));
+        }
+    }
     use debark_tunnel::Vpn;
 
     fn target(args: &[&str]) -> Target {

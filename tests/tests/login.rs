@@ -260,29 +260,39 @@ fn through_a_jump_host(site: &Site<'_>) {
 /// Who the jump host is and how one logs in there is for ssh_config to say; keys alone and strict host keys are not.
 fn through_a_proxyjump(site: &Site<'_>) {
     let (jump, home) = (site.host("h1").address(), site.lab.path());
-    let run = |known: &Path| {
+    let run = |known: &Path, in_config: bool| {
         let config = format!(
-            "Host front\n  HostName {jump}\n  User debian\n  IdentityFile {}\n  StrictHostKeyChecking no\n  BatchMode no\n",
-            home.join("id_ed25519").display()
+            "Host front\n  HostName {jump}\n  User debian\n  IdentityFile {}\n  StrictHostKeyChecking no\n  BatchMode no\n{}",
+            home.join("id_ed25519").display(),
+            if in_config { "Host * !front\n  ProxyJump front\n" } else { "" }
         );
         let config = site.write("config", &config);
-        let arguments = format!("ansible_ssh_common_args='-F {} -J front ", config.display());
+        let arguments = format!(
+            "ansible_ssh_common_args='-F {} {}",
+            config.display(),
+            if in_config { "" } else { "-J front " }
+        );
         let (own, known) = (home.join("known_hosts").display().to_string(), known.display().to_string());
         let inventory =
             site.inventory("root").replace("ansible_ssh_common_args='", &arguments).replace(&own, &known);
         site.run(&inventory, LOOK, &["-l", "h2"])
     };
-    let reached = run(&home.join("known_hosts"));
-    assert!(reached.status.success(), "{}", all(&reached));
-    let from = site.host("h2").sh("journalctl -u ssh -o cat | grep Accepted | tail -1").unwrap();
-    assert!(from.contains(&format!("from {jump} ")), "{from}");
-    // A jump host that nobody knows leads nowhere.
-    let refused = run(&site.write("known_none", ""));
-    assert_eq!(refused.status.code(), Some(4), "{}", all(&refused));
-    let event = event(&refused, "unreachable", "h2").unwrap();
-    assert_eq!(event["kind"], "unknown_host_key", "{event}");
-    let message = event["message"].as_str().unwrap();
-    assert!(message.contains("ends at a jump host: No ") && message.contains(&jump.to_string()), "{message}");
+    for in_config in [false, true] {
+        let reached = run(&home.join("known_hosts"), in_config);
+        assert!(reached.status.success(), "{}", all(&reached));
+        let from = site.host("h2").sh("journalctl -u ssh -o cat | grep Accepted | tail -1").unwrap();
+        assert!(from.contains(&format!("from {jump} ")), "{from}");
+        // A jump host that nobody knows leads nowhere.
+        let refused = run(&site.write("known_none", ""), in_config);
+        assert_eq!(refused.status.code(), Some(4), "{}", all(&refused));
+        let event = event(&refused, "unreachable", "h2").unwrap();
+        assert_eq!(event["kind"], "unknown_host_key", "{event}");
+        let message = event["message"].as_str().unwrap();
+        assert!(
+            message.contains("ends at a jump host: No ") && message.contains(&jump.to_string()),
+            "{message}"
+        );
+    }
 }
 
 /// A VPN that the system runs itself: the way to the host leaves by that interface, or there is none.

@@ -66,7 +66,7 @@ pub(crate) fn options(target: &Target, args: Vec<String>) -> Through {
     Through { options, rest, warnings }
 }
 
-/// The arguments of a target without a VPN, with the jump hosts that they name spelled out.
+/// The arguments of a target without a VPN, with the jump hosts that they or ssh_config name spelled out.
 pub(crate) fn without_vpn(target: &Target, args: Vec<String>) -> Vec<String> {
     let (mut rest, mut jumps) = (Vec::new(), None);
     let mut words = args.iter();
@@ -88,7 +88,10 @@ pub(crate) fn without_vpn(target: &Target, args: Vec<String>) -> Vec<String> {
             }
         }
     }
-    let Some(jumps) = jumps.filter(|jumps| !jumps.is_empty()) else { return args };
+    let jumps = jumps.unwrap_or_else(|| target.jumps.clone());
+    if jumps.is_empty() {
+        return args;
+    }
     let mut command = None;
     for hop in &jumps {
         command = Some(jump(target, &rest, hop, command.as_deref().map(|inner| (inner, false))));

@@ -77,12 +77,19 @@ impl Ways {
         std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Finds the way to a host that is behind a VPN; opens its tunnel if that is not open yet.
+    /// Finds the way to a host: the jump hosts that ssh_config names, and behind a VPN its tunnel, which is opened if it is
+    /// not open yet.
     ///
     /// # Errors
     /// There is no way: nothing is sent to the host then.
     pub fn prepare(&self, target: &mut Target) -> Result<(), Problem> {
-        if target.local || target.vpn == Vpn::None {
+        if target.local {
+            return Ok(());
+        }
+        if says_of_jumps(&target.args) {
+            target.jumps = configured_jumps(target);
+        }
+        if target.vpn == Vpn::None {
             return Ok(());
         }
         let program = self.program.to_string_lossy().into_owned();
@@ -95,26 +102,31 @@ impl Ways {
             (_, None) => return Ok(()),
         };
         target.way = Some(words);
-        if says_of_jumps() {
-            target.jumps = configured_jumps(target);
-        }
         Ok(())
     }
 }
 
 /// Whether an ssh_config may hold jump hosts: only then is ssh asked, as that takes a process per host.
-fn says_of_jumps() -> bool {
+fn says_of_jumps(args: &[String]) -> bool {
+    let own = args.iter().position(|word| word.starts_with("-F")).and_then(|at| {
+        let attached = args.get(at)?.get(2..).filter(|text| !text.is_empty());
+        attached.or_else(|| args.get(at + 1).map(String::as_str)).map(PathBuf::from)
+    });
+    // With -F, ssh reads that file alone.
+    if let Some(file) = own {
+        return holds_jumps(&file);
+    }
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".ssh/config"));
     let system = PathBuf::from("/etc/ssh/ssh_config");
     let parts = std::fs::read_dir("/etc/ssh/ssh_config.d").into_iter().flatten().flatten();
-    let files = home.into_iter().chain([system]).chain(parts.map(|entry| entry.path()));
-    files.filter_map(|path| std::fs::read_to_string(path).ok()).any(|text| {
-        let text = text.to_lowercase();
-        let words = |line: &str| line.trim_start().to_owned();
-        text.lines().map(words).any(|line| {
-            let included = line.starts_with("include") && !line.contains("/etc/ssh/ssh_config.d/*.conf");
-            line.starts_with("proxyjump") || included
-        })
+    home.into_iter().chain([system]).chain(parts.map(|entry| entry.path())).any(|file| holds_jumps(&file))
+}
+
+fn holds_jumps(file: &Path) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_default().to_lowercase();
+    text.lines().map(str::trim_start).any(|line| {
+        let included = line.starts_with("include") && !line.contains("/etc/ssh/ssh_config.d/*.conf");
+        line.starts_with("proxyjump") || included
     })
 }
 

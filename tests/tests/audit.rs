@@ -12,7 +12,8 @@ use serde_json::Value;
 
 /// What is set up wrong on the second host.
 const BROKEN: &str = "set -e
-printf 'PasswordAuthentication yes\\nPermitRootLogin yes\\nAuthenticationMethods any\\n' > /etc/ssh/sshd_config.d/00-broken.conf
+printf 'PasswordAuthentication yes\\nPermitRootLogin yes\\nAuthenticationMethods any\\nTrustedUserCAKeys /root/user_ca.pub\\n' > /etc/ssh/sshd_config.d/00-broken.conf
+ssh-keygen -q -t ed25519 -N '' -C 'CA of mallory' -f /root/user_ca
 ssh-keygen -q -t ed25519 -N '' -C eve@example.com -f /root/eve
 mkdir -p /home/debian/.ssh; cat /root/eve.pub >> /home/debian/.ssh/authorized_keys
 echo 'deb [trusted=yes] http://unsigned.example.org/ ./' > /etc/apt/sources.list.d/unsigned.list
@@ -43,7 +44,8 @@ apt-get update -o Dir::Etc::SourceList=/etc/apt/sources.list.d/own.list -o Dir::
 
 /// What the first host has to be all right.
 const GOOD: &str = "set -e
-printf 'MACs hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com\\nPermitRootLogin prohibit-password\\n' > /etc/ssh/sshd_config.d/00-good.conf
+printf 'MACs hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com\\nPermitRootLogin prohibit-password\\nTrustedUserCAKeys /root/user_ca.pub\\n' > /etc/ssh/sshd_config.d/00-good.conf
+ssh-keygen -q -t ed25519 -N '' -C 'our CA' -f /root/user_ca
 mkdir -p /srv/backup; printf 'age-encryption.org/v1\\n-> x\\n' > /srv/backup/dump.age
 openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost -keyout /root/tls.key -out /root/tls.pem 2>/dev/null
 systemd-run --unit tls-endpoint openssl s_server -accept 127.0.0.1:8443 -cert /root/tls.pem -key /root/tls.key -www
@@ -82,7 +84,8 @@ fn a_good_host_and_a_broken_one() {
         command.args(["audit", "h1", "-i", &sources, "--only", "apt.sources", "--json"]).output().unwrap();
     let sources: Value = serde_json::from_slice(&output.stdout).unwrap();
     let vars = serde_json::json!({
-        "debark_people": {"alice@example.org": key.trim()}, "debark_backups": ["/srv/backup"],
+        "debark_people": {"alice@example.org": key.trim(), "the CA": good.sh("cat /root/user_ca.pub").unwrap().trim()},
+        "debark_backups": ["/srv/backup"],
         "debark_apt_uris": sources["unmapped"]["observed"],
     });
     let vars = write(&dir.join("vars.json"), &vars.to_string());
@@ -143,6 +146,7 @@ fn a_good_host_and_a_broken_one() {
         ("ssh.root", "PermitRootLogin yes"),
         ("ssh.algorithms", "hmac-sha1"),
         ("access.people", "eve@example.com"),
+        ("access.people", "CA of mallory"),
         ("network.ports", "tcp/8443"),
         ("network.firewall", "accept"),
         ("apt.sources", "unsigned.list:1 http://unsigned.example.org/ trusted=yes"),

@@ -454,6 +454,11 @@ fn the_role_works_on_trixie_by_service_and_by_socket() {
     let run = hardened(&site, &[]);
     assert!(run.status.success(), "{}", run.said());
     is_hardened(&site);
+    // What the server offers is asked of it by the protocol.
+    let mut audit = debark(&lab, dir.path());
+    let audited = audit.args(["audit", "h1", "-i", "hosts", "--only", "ssh"]).output().unwrap();
+    let table = String::from_utf8_lossy(&audited.stdout);
+    assert!(audited.status.success() && table.contains("3 hold, 0 do not, 0 cannot be known"), "{table}");
     let socket = "rm /etc/ssh/sshd_config.d/00-hardening.conf; systemctl disable --now ssh.service; systemctl enable --now ssh.socket";
     site.sh("h1", socket);
     let run = hardened(&site, &[]);

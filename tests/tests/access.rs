@@ -23,6 +23,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use debark_e2e::{Run, debark, debark_program, lab, on_terminal, run_steps, workspace};
 use debark_lab::{Host, Lab};
@@ -457,6 +458,54 @@ fn people_log_in_by_certificates_until_these_end(site: &Site<'_>) {
     site.restart("rm /etc/ssh/sshd_config.d/20-certificates.conf");
 }
 
+/// Of the CA's key only the public half is there: an agent signs, and without one it is said what is missing.
+fn an_agent_holds_the_key_of_the_ca(site: &Site<'_>) {
+    let inventory = site.inventory(&site.host_line(), &site.own_key()).display().to_string();
+    let file = site.dir.join("held/ca");
+    let ca = file.display().to_string();
+    site.ends(0, &["ssh-ca", "init", "--no-passphrase", "--ca", &ca]);
+    let vars =
+        serde_json::json!({ "ssh_certificates_user_ca": fs::read_to_string(format!("{ca}.pub")).unwrap() });
+    site.role(&inventory, &vars.to_string());
+    let socket = site.dir.join("agent");
+    let mut agent = Command::new("ssh-agent");
+    let mut agent = agent.args(["-D", "-a"]).arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !socket.exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let added = Command::new("ssh-add").arg("-q").arg(&file).env("SSH_AUTH_SOCK", &socket).status().unwrap();
+    fs::remove_file(&file).unwrap();
+    let key = site.dir.join("carol");
+    keygen(&key);
+    let public_key = key.with_extension("pub").display().to_string();
+    let sign = [
+        "ssh-ca",
+        "sign-user",
+        &public_key,
+        "--identity",
+        "carol@example.org",
+        "--principals",
+        "root",
+        "--ca",
+        &ca,
+    ];
+    let refused = site.debark(&sign);
+    let signed = debark(site.lab, &site.dir).args(sign).env("SSH_AUTH_SOCK", &socket).output();
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert!(added.success());
+    says(&String::from_utf8_lossy(&refused.stderr), &["the agent has to hold the CA's key"]);
+    let signed = signed.unwrap();
+    assert!(
+        signed.status.success() && !refused.status.success(),
+        "{}",
+        String::from_utf8_lossy(&signed.stderr)
+    );
+    site.reached(&site.inventory(&site.host_line(), &key));
+    site.restart("rm /etc/ssh/sshd_config.d/20-certificates.conf");
+}
+
 fn a_host_that_takes_passwords_only(site: &Site<'_>) {
     let inventory = site.inventory(&site.host_line(), &site.own_key());
     site.sshd("PubkeyAuthentication no\nPasswordAuthentication yes\nAuthenticationMethods any\n");
@@ -480,6 +529,7 @@ fn who_hosts_are_and_who_may_log_in() {
         ("revoked host keys", a_revoked_host_key_is_refused),
         ("certificates of hosts", a_host_is_known_by_its_certificate),
         ("certificates of people", people_log_in_by_certificates_until_these_end),
+        ("a CA in an agent", an_agent_holds_the_key_of_the_ca),
         ("passwords only", a_host_that_takes_passwords_only),
     ];
     run_steps(&site, steps);

@@ -70,7 +70,7 @@ impl Judge {
         match self.engine.test(&Value::from(condition), scope) {
             Ok(Truth::True) => Ok(true),
             Ok(Truth::False) => Ok(false),
-            Ok(_) => Err(format!("`{condition}` cannot be known")),
+            Ok(Truth::Unknown(reason)) => Err(format!("`{condition}` cannot be known: {reason}")),
             Err(error) => Err(format!("`{condition}`: {error}")),
         }
     }

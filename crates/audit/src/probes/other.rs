@@ -12,7 +12,12 @@ pub fn time(output: &str, around: &Around) -> Map {
     let word = |name: &str| output.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let theirs = word("now ").and_then(|text| text.parse::<i64>().ok());
     let ours = i64::try_from(around.now).unwrap_or(0);
-    let mut found = map! { "synchronized" => word("synchronized ") == Some("yes") };
+    let synchronized = match word("synchronized ") {
+        Some("yes") => Value::from(true),
+        Some("no") => Value::from(false),
+        _ => Value::Unknown("there is no timedatectl to tell whether the clock is synchronized".into()),
+    };
+    let mut found = map! { "synchronized" => synchronized };
     if let Some(theirs) = theirs {
         found.insert("offset".into(), Value::from(theirs.saturating_sub(ours)));
     }
@@ -97,6 +102,7 @@ mod tests {
         let around = Around { now: 1_000_000, ..Around::default() };
         let found = time("now 1000007\nsynchronized yes\n", &around);
         assert_eq!((&found["synchronized"], &found["offset"]), (&Value::from(true), &Value::from(7)));
+        assert!(matches!(time("now 1\nsynchronized unknown\n", &around)["synchronized"], Value::Unknown(_)));
         let found =
             tls("a:443\t9000000\t tls1_2 tls1_3\nb:443\t1000100\t tls1_1 tls1_2\nc:443\tnone\t\n", &around);
         assert_eq!(

@@ -37,6 +37,7 @@ fn from_a_commit_to_production_and_back() {
     rules::a_changed_host_key(&shop);
     rules::an_apt_source(&shop);
     rules::hosts_keep_some_versions(&shop);
+    rules::clocks_an_hour_apart(&shop);
 }
 
 /// Deployers that die, sleep, or come at the same time; hosts that are dead.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use debark_e2e::Releases;
+use debark_e2e::{Ended, Releases};
 
 /// Every gate says no by itself, says what it wants, and is opened by that; rollbacks pass.
 pub fn gates(shop: &Releases<'_>) {
@@ -245,4 +245,23 @@ pub fn an_apt_source(shop: &Releases<'_>) {
     let gone = enroll();
     assert!(gone.out.contains("  gone /etc/apt/sources.list.d/debark-staging.sources"), "{}", gone.out);
     let _ = gone.says("hosts get no apt source");
+}
+
+/// Whoever deploys by a clock that is an hour off is refused by the host, which tells both times, and nothing is touched. Nor is anything
+/// in the way of the next one.
+pub fn clocks_an_hour_apart(shop: &Releases<'_>) {
+    shop.publish("1.9.0", true);
+    let before = shop.version("h1");
+    let deploy = ["deploy", "shop@1.9.0", "--to", "staging"];
+    for (shift, words) in [("+61m", "the order was issued at"), ("-61m", "the order expired at")] {
+        let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+        let mut command = shop.command("alice", &deploy);
+        let refused =
+            Ended::of(&command.env("LD_PRELOAD", library).env("FAKETIME", shift).output().unwrap()).ends(3);
+        let _ = refused.says(words).says("and the host's clock says").says("compare the clocks");
+        assert_eq!(shop.version("h1"), before);
+    }
+    let _ = shop.debark("alice", &deploy).ends(0);
+    assert_eq!(shop.version("h1"), "1.9.0");
+    let _ = shop.debark("alice", &["verify", "staging"]).ends(0);
 }

@@ -160,12 +160,14 @@ pub fn follow(nonce: &str, said: &mut dyn FnMut(&str) -> Result<()>) -> Result<O
     let begin = Instant::now();
     let mut pause = Duration::from_millis(2);
     loop {
+        // In this order: who has started and works no more is at its end. Asked the other way round, a worker that starts between the
+        // two looks would be taken for one that has ended.
+        let started = fs::read_to_string(place::run("started")).is_ok_and(|text| text == nonce);
         let working = locks::works()?;
         tail.lines(said)?;
         if let Some(done) = done(nonce)? {
             return Ok(Some(done));
         }
-        let started = fs::read_to_string(place::run("started")).is_ok_and(|text| text == nonce);
         if !working && started {
             // It may have ended between the two looks.
             return done(nonce);

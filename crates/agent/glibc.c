@@ -27,14 +27,17 @@ STAND_IN void __assert_fail(const char *expression, const char *file, unsigned i
 }
 
 /* pthread_getattr_np(3) reads addresses from /proc/self/maps, and nothing else is scanned. */
-static int addresses(const char *text, const char *format, va_list values)
+STAND_IN int __isoc99_sscanf(const char *text, const char *format, ...)
 {
+    va_list values;
     char *end;
     unsigned long *from, *to;
     if (strcmp(format, "%lx-%lx") != 0)
         return -1;
+    va_start(values, format);
     from = va_arg(values, unsigned long *);
     to = va_arg(values, unsigned long *);
+    va_end(values);
     *from = strtoul(text, &end, 16);
     if (end == text || *end != '-')
         return 0;
@@ -42,23 +45,5 @@ static int addresses(const char *text, const char *format, va_list values)
     return 2;
 }
 
-STAND_IN int __isoc99_sscanf(const char *text, const char *format, ...)
-{
-    va_list values;
-    int count;
-    va_start(values, format);
-    count = addresses(text, format, values);
-    va_end(values);
-    return count;
-}
-
 /* Its name since glibc 2.38. */
-STAND_IN int __isoc23_sscanf(const char *text, const char *format, ...)
-{
-    va_list values;
-    int count;
-    va_start(values, format);
-    count = addresses(text, format, values);
-    va_end(values);
-    return count;
-}
+int __isoc23_sscanf(const char *text, const char *format, ...) __attribute__((weak, alias("__isoc99_sscanf")));

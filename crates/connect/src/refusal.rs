@@ -52,8 +52,8 @@ impl SshTalk {
         let (line, kind) = ON_THE_WAY.iter().find_map(|(part, kind)| Some((self.find(part)?, *kind)))?;
         let message = format!("the way to {} ends at a jump host: {line}", target.address());
         Some(Problem::new(kind, message).hint(
-            "its host key has to be known, and the login to work without a question: ssh asks ssh_config for both; \
-             try ssh JUMPHOST true",
+            "its host key has to be in the same file as those of hosts, and the login to work by key, as who and by which key \
+             ssh_config says",
         ))
     }
 

@@ -112,6 +112,9 @@ const DROPPED_WITH: &[(char, &str)] = &[
     ('e', "sets an escape character"),
 ];
 
+/// The letters of ssh's flags with a value (ssh(1)).
+pub(crate) const VALUED: &str = "BbcDEeFIiJLlmOopQRSWw";
+
 /// A command line for ssh, and what was left out of the user's arguments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SshCommand {
@@ -193,7 +196,7 @@ impl Target {
                 ));
                 continue;
             };
-            let takes_value = "BbcDEeFIiJLlmOopQRSWw".contains(flag);
+            let takes_value = VALUED.contains(flag);
             let attached: String = letters.collect();
             let value = (takes_value && attached.is_empty()).then(|| words.next()).flatten();
             let dropped = DROPPED.iter().chain(DROPPED_WITH).find(|(letter, _)| *letter == flag);

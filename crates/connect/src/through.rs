@@ -5,7 +5,7 @@
 //! know nothing of the VPN, and of what is said here of keys alone and strict host keys, so the chain is spelled out as
 //! ProxyCommands.
 
-use crate::target::{FIXED, Target};
+use crate::target::{FIXED, Target, VALUED};
 
 /// What becomes of the user's arguments.
 pub(crate) struct Through {
@@ -20,23 +20,11 @@ pub(crate) struct Through {
 /// The options that lead a target through its VPN; `args` are the user's, filtered.
 pub(crate) fn options(target: &Target, args: Vec<String>) -> Through {
     let (mut rest, mut warnings, mut jumps) = (Vec::new(), Vec::new(), None);
-    let mut words = args.into_iter();
-    while let Some(word) = words.next() {
-        let flag = word.chars().nth(1);
-        let attached: String = word.chars().skip(2).collect();
-        let valued = flag.is_some_and(|flag| "BbcDEeFIiJLlmOopQRSWw".contains(flag));
-        let value = if valued && attached.is_empty() { words.next() } else { None };
-        let text = value.clone().unwrap_or(attached);
-        let option = match flag {
-            Some('J') => Some(("proxyjump".to_owned(), text.clone())),
-            Some('o') => text
-                .split_once(['=', ' '])
-                .map(|(name, value)| (name.trim().to_lowercase(), value.trim().trim_matches('"').to_owned())),
-            _ => None,
-        };
-        match option {
+    for argument in arguments(&args) {
+        let text = argument.text;
+        match argument.option() {
             Some((name, value)) if name == "proxyjump" => {
-                jumps.get_or_insert_with(|| hops(&value));
+                jumps.get_or_insert_with(|| hops(value));
             }
             Some((name, _))
                 if matches!(name.as_str(), "proxycommand" | "proxyusefdpass" | "canonicalizehostname") =>
@@ -46,10 +34,7 @@ pub(crate) fn options(target: &Target, args: Vec<String>) -> Through {
                     target.name
                 ));
             }
-            _ => {
-                rest.push(word);
-                rest.extend(value);
-            }
+            _ => rest.extend(argument.words.iter().cloned()),
         }
     }
     let jumps = jumps.unwrap_or_else(|| target.jumps.clone());
@@ -69,23 +54,14 @@ pub(crate) fn options(target: &Target, args: Vec<String>) -> Through {
 /// The arguments of a target without a VPN, with the jump hosts that they or ssh_config name spelled out.
 pub(crate) fn without_vpn(target: &Target, args: Vec<String>) -> Vec<String> {
     let (mut rest, mut jumps) = (Vec::new(), None);
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        let attached = word.get(2..).filter(|text| !text.is_empty());
-        let is = |flag: &str| word.starts_with(flag);
-        let value = (attached.is_none() && (is("-J") || is("-o"))).then(|| words.next()).flatten();
-        let text = attached.or(value.map(String::as_str)).unwrap_or_default();
-        let named = if is("-o") { text.split_once(['=', ' ']) } else { None };
-        let named = named.map(|(name, value)| (name.trim().to_lowercase(), value.trim().trim_matches('"')));
-        match named {
-            _ if is("-J") => drop(jumps.get_or_insert_with(|| hops(text))),
-            Some((name, value)) if name == "proxyjump" => drop(jumps.get_or_insert_with(|| hops(value))),
+    for argument in arguments(&args) {
+        match argument.option() {
+            Some((name, value)) if name == "proxyjump" => {
+                jumps.get_or_insert_with(|| hops(value));
+            }
             // The user has a way of their own.
             Some((name, _)) if name == "proxycommand" => return args,
-            _ => {
-                rest.push(word.clone());
-                rest.extend(value.cloned());
-            }
+            _ => rest.extend(argument.words.iter().cloned()),
         }
     }
     let jumps = jumps.unwrap_or_else(|| target.jumps.clone());
@@ -145,22 +121,55 @@ fn jump(target: &Target, args: &[String], hop: &str, inner: Option<(&str, bool)>
 
 /// Of arguments those that are not for the last host alone.
 fn of_all(args: &[String]) -> Vec<String> {
-    let mut kept = Vec::new();
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        let flag = word.chars().nth(1).unwrap_or_default();
-        let valued = "BbcDEeFIiJLlmOopQRSWw".contains(flag);
-        let value = (valued && word.chars().count() == 2).then(|| words.next()).flatten();
-        let text = value.map_or_else(|| word.get(2..).unwrap_or_default(), String::as_str);
-        let name = text.split(['=', ' ']).next().unwrap_or_default().trim().to_lowercase();
-        let own = ["user", "port", "hostname", "hostkeyalias"];
-        if matches!(flag, 'l' | 'p') || flag == 'o' && own.contains(&name.as_str()) {
-            continue;
+    const OWN: [&str; 4] = ["user", "port", "hostname", "hostkeyalias"];
+    let own = |argument: &Argument<'_>| {
+        matches!(argument.flag, 'l' | 'p')
+            || argument.option().is_some_and(|(name, _)| OWN.contains(&name.as_str()))
+    };
+    arguments(args)
+        .into_iter()
+        .filter(|argument| !own(argument))
+        .flat_map(|argument| argument.words.to_vec())
+        .collect()
+}
+
+/// One of ssh's arguments.
+pub(crate) struct Argument<'a> {
+    /// As it was given: one word or two.
+    pub words: &'a [String],
+    /// Its letter.
+    pub flag: char,
+    /// Its value.
+    pub text: &'a str,
+}
+
+impl<'a> Argument<'a> {
+    /// Name, in small letters, and value of an option of ssh_config.
+    pub fn option(&self) -> Option<(String, &'a str)> {
+        match self.flag {
+            'J' => Some(("proxyjump".to_owned(), self.text)),
+            'o' => {
+                let (name, value) = self.text.split_once(['=', ' '])?;
+                Some((name.trim().to_lowercase(), value.trim().trim_matches('"')))
+            }
+            _ => None,
         }
-        kept.push(word.clone());
-        kept.extend(value.cloned());
     }
-    kept
+}
+
+/// Reads ssh's arguments, each with its value (ssh(1)).
+pub(crate) fn arguments(args: &[String]) -> Vec<Argument<'_>> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Some(word) = args.get(at) {
+        let flag = word.chars().nth(1).unwrap_or_default();
+        let attached = word.get(2..).unwrap_or_default();
+        let next = VALUED.contains(flag) && attached.is_empty() && at + 1 < args.len();
+        let end = at + 1 + usize::from(next);
+        let text = if next { args.get(at + 1).map_or("", String::as_str) } else { attached };
+        found.push(Argument { words: args.get(at..end).unwrap_or_default(), flag, text });
+        at = end;
+    }
+    found
 }
 
 /// Host and port of `HOST`, `HOST:PORT`, `[ADDRESS]:PORT` or an IPv6 address.

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::problem::Problem;
 use crate::target::Target;
-use crate::through::hops;
+use crate::through::{arguments, hops};
 
 /// The hidden command of debark that a ProxyCommand runs.
 pub const CONNECT: &str = "vpn-connect";
@@ -108,13 +108,10 @@ impl Ways {
 
 /// Whether an ssh_config may hold jump hosts: only then is ssh asked, as that takes a process per host.
 fn says_of_jumps(args: &[String]) -> bool {
-    let own = args.iter().position(|word| word.starts_with("-F")).and_then(|at| {
-        let attached = args.get(at)?.get(2..).filter(|text| !text.is_empty());
-        attached.or_else(|| args.get(at + 1).map(String::as_str)).map(PathBuf::from)
-    });
+    let own = arguments(args).into_iter().find(|argument| argument.flag == 'F').map(|argument| argument.text);
     // With -F, ssh reads that file alone.
     if let Some(file) = own {
-        return holds_jumps(&file);
+        return holds_jumps(Path::new(file));
     }
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".ssh/config"));
     let system = PathBuf::from("/etc/ssh/ssh_config");

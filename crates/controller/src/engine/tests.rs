@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use debark_connect::{Problem, ProblemKind};
 use debark_value::secrets::Secrets;
 use debark_value::{Map, Value};
-use debark_wire::{HostPlay, Invocation, Login, Logins, MAGIC, Request, Status, TaskResult};
+use debark_wire::{Event, HostPlay, Invocation, Login, Logins, MAGIC, Request, Status, TaskResult};
 
 use super::*;
 use crate::recap::Counts;

@@ -3,14 +3,21 @@
 // Helpers outside of the test functions fail by panicking, too.
 #![allow(clippy::unwrap_used)]
 
+#[path = "docs/record.rs"]
+mod record;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
 /// All pages, with their texts.
 fn pages() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = root();
     let mut paths = vec![root.join("README.md"), root.join("ARCHITECTURE.md"), root.join("docs/README.md")];
-    for dir in ["docs/guide", "docs/reference"] {
+    for dir in ["docs/guide", "docs/reference", "docs/tests"] {
         paths.extend(std::fs::read_dir(root.join(dir)).unwrap().map(|entry| entry.unwrap().path()));
     }
     paths.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()

@@ -41,6 +41,8 @@ class Shop:
 
     def __init__(self, program, hosts):
         self.program, self.lab = program, f"bench-{os.getpid()}"
+        labs = os.environ.get("DEBARK_LAB_DIR", "/var/lib/debark-lab")
+        self.config = os.path.join(labs, "labs", self.lab, "ssh_config")
         self.hosts = [f"h{number}" for number in range(1, hosts + 1)]
         self.home = tempfile.mkdtemp(prefix="debark-bench-")
         self.project = os.path.join(self.home, "shop")
@@ -62,8 +64,7 @@ class Shop:
 
     def everywhere(self, command):
         """The same shell line for all hosts at once; HOST is each one's name."""
-        config = f"/var/lib/debark-lab/labs/{self.lab}/ssh_config"
-        lines = [command.replace("SSH", f"ssh -F {config}").replace("SCP", f"scp -q -F {config}").replace("HOST", host)
+        lines = [command.replace("SSH", f"ssh -F {self.config}").replace("SCP", f"scp -q -F {self.config}").replace("HOST", host)
                  for host in self.hosts]
         self.inside(["sh", "-c", "; ".join(f"({line}) & p{i}=$!" for i, line in enumerate(lines)) + "; "
                      + "; ".join(f"wait $p{i} || exit 1" for i in range(len(lines)))])

@@ -117,6 +117,7 @@ impl Opened {
             extra_vars: self.extra_vars.clone(),
             roles_path: config::roles_path(),
             collections_path: config::collections_path(),
+            plugin_paths: config::plugin_paths(),
             ..CompileOptions::default()
         };
         let compiler = Arc::new(Compiler::new(sources.clone(), self.vault.clone(), options));

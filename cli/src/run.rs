@@ -98,6 +98,7 @@ fn prepared(args: &RunArgs, sources: &Arc<SourceMap>) -> Result<Ready, Vec<Diagn
         extra_vars: opened.extra_vars.clone(),
         roles_path: config::roles_path(),
         collections_path: config::collections_path(),
+        plugin_paths: config::plugin_paths(),
         force_handlers,
         gather_explicitly: settings.gather_explicitly,
         strategy: settings.strategy.clone(),

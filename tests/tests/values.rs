@@ -52,8 +52,7 @@ const SETS: [&str; 5] = [
 
 /// Facts that debark does not have.
 const WITHOUT: &[(&str, &str)] = &[
-    ("- ansible_python*", "debark needs no Python"),
-    ("- discovered_interpreter_python", "as above"),
+    ("- discovered_interpreter_python", "debark needs no Python"),
     ("- ansible_env._", "the shell that starts Python sets it"),
     ("* ansible_system_capabilities: *", "see above"),
 ];

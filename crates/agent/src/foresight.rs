@@ -27,13 +27,22 @@ const REPEATABLE: &[&str] = &[
     "locale_gen",
     "mount",
     "package",
+    "pam_limits",
     "sysctl",
     "template",
     "user",
 ];
 /// Those of them that each time look at a part of the target only.
-const PARTIAL: &[&str] =
-    &["authorized_key", "blockinfile", "cron", "ini_file", "known_hosts", "lineinfile", "locale_gen"];
+const PARTIAL: &[&str] = &[
+    "authorized_key",
+    "blockinfile",
+    "cron",
+    "ini_file",
+    "known_hosts",
+    "lineinfile",
+    "locale_gen",
+    "pam_limits",
+];
 /// Modules that may leave anything anywhere.
 const OPAQUE: &[&str] = &["apt", "package", "unarchive", "git", "user"];
 /// What is done each time anew.

@@ -207,11 +207,12 @@ impl Walker<'_> {
         args.pos.iter().chain(named).chain(stars).try_for_each(|expr| self.expr(expr))
     }
 
-    fn known(&self, what: &str, name: &str, at: u32, known: bool, near: Option<String>) -> Checked {
+    fn known(&self, what: &'static str, name: &str, at: u32, known: bool, near: Option<String>) -> Checked {
         if known {
             return Ok(());
         }
-        let error = SyntaxError::new(format!("there is no {what} '{name}'"), self.source, at as usize);
+        let mut error = SyntaxError::new(format!("there is no {what} '{name}'"), self.source, at as usize);
+        error.missing = Some((what, name.to_owned()));
         Err(match near {
             Some(near) => error.hinted(near),
             None => error,

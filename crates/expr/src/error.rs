@@ -177,6 +177,8 @@ pub struct SyntaxError {
     pub offset: usize,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The `filter` or `test` that does not exist: which of the two, and its name.
+    pub missing: Option<(&'static str, String)>,
 }
 
 impl SyntaxError {
@@ -188,7 +190,7 @@ impl SyntaxError {
         let before = source.get(..offset).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Self { message: message.into(), line, column, offset, hint: None }
+        Self { message: message.into(), line, column, offset, hint: None, missing: None }
     }
 
     pub(crate) fn hinted(mut self, hint: impl Into<String>) -> Self {

@@ -55,8 +55,10 @@ static MODULES: &[Module] = modules![
     locale_gen,
     modprobe,
     mount,
+    openssh_keypair,
     package,
     package_facts,
+    pam_limits,
     ping,
     raw,
     reboot,
@@ -81,8 +83,14 @@ static MODULES: &[Module] = modules![
 ];
 
 /// Collections whose modules debark knows under their short names.
-const COLLECTIONS: [&str; 5] =
-    ["ansible.builtin.", "ansible.legacy.", "ansible.posix.", "community.general.", "debark.builtin."];
+const COLLECTIONS: [&str; 6] = [
+    "ansible.builtin.",
+    "ansible.legacy.",
+    "ansible.posix.",
+    "community.crypto.",
+    "community.general.",
+    "debark.builtin.",
+];
 
 /// The name without a known collection's prefix.
 pub fn short_name(name: &str) -> &str {
@@ -123,7 +131,8 @@ mod tests {
              iptables wait_for reboot ping setup",
         ),
         ("ansible.posix", "authorized_key sysctl mount"),
-        ("community.general", "timezone locale_gen modprobe ini_file ufw"),
+        ("community.crypto", "openssh_keypair"),
+        ("community.general", "timezone locale_gen modprobe ini_file pam_limits ufw"),
     ];
     /// The same of what interpreter and controller do themselves.
     const ACTIONS: &str = "debug assert fail set_fact include_vars set_stats add_host group_by pause wait_for_connection meta \

@@ -14,6 +14,7 @@ pub(crate) mod mounts;
 mod netlink;
 mod network;
 mod platform;
+mod python;
 mod subset;
 mod virt;
 
@@ -51,6 +52,7 @@ pub enum Family {
     Caps,
     PkgMgr,
     ServiceMgr,
+    Python,
     Cmdline,
     DateTime,
     Env,
@@ -117,6 +119,7 @@ static FAMILIES: &[(Family, Reader, &[&str])] = &[
     (Family::Caps, Reader::Reads(misc::caps), &["system_capabilities", "system_capabilities_enforced"]),
     (Family::PkgMgr, Reader::Reads(misc::pkg_mgr), &["pkg_mgr"]),
     (Family::ServiceMgr, Reader::Reads(misc::service_mgr), &["service_mgr"]),
+    (Family::Python, Reader::Asks(python::python), &["python", "python_version"]),
     (Family::Cmdline, Reader::Reads(misc::cmdline), &["cmdline", "proc_cmdline"]),
     (Family::DateTime, Reader::Reads(date_time::date_time), &["date_time"]),
     (Family::Env, Reader::Reads(misc::env), &["env"]),

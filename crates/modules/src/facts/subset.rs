@@ -9,7 +9,7 @@ const HARDWARE: [Family; 7] =
     [Family::Cpu, Family::Memory, Family::Dmi, Family::Devices, Family::Uptime, Family::Lvm, Family::Mounts];
 
 /// What `min` stands for; every other word adds to it.
-const MINIMAL: [Family; 18] = [
+const MINIMAL: [Family; 19] = [
     Family::Platform,
     Family::Fqdn,
     Family::Distribution,
@@ -20,6 +20,7 @@ const MINIMAL: [Family; 18] = [
     Family::Caps,
     Family::PkgMgr,
     Family::ServiceMgr,
+    Family::Python,
     Family::Cmdline,
     Family::DateTime,
     Family::Env,
@@ -58,8 +59,8 @@ const WORDS: &[(&str, &[Family])] = &[
     ("iscsi", &[Family::Iscsi]),
     ("nvme", &[Family::Nvme]),
     ("local", &[Family::Local]),
-    // Facts about Python, and of other tools: nothing here yields them.
-    ("python", &[]),
+    ("python", &[Family::Python]),
+    // Facts of other tools: nothing here yields them.
     ("facter", &[]),
     ("ohai", &[]),
 ];

@@ -14,6 +14,8 @@ fn variables_lead_to_families() {
     assert_eq!(families_for("ansible_check_mode"), None);
     assert_eq!(families_for("ansible_local"), Some(Family::Local));
     assert_eq!(families_for("ansible_env"), Some(Family::Env));
+    assert_eq!(families_for("ansible_python_version"), Some(Family::Python));
+    assert_eq!(families_for("ansible_python_interpreter"), None);
 }
 
 #[test]

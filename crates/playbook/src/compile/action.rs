@@ -1,8 +1,6 @@
 //! Which module a task runs, and with what: `module: {...}`, `module: k=v`, `action:`, `local_action:`, `args:`
 //! (Ansible's `parsing.mod_args`).
 
-use std::path::{Path, PathBuf};
-
 use debark_value::Value;
 
 use super::actions::{self, Free, Resolved};
@@ -75,7 +73,7 @@ impl Ctx<'_> {
 
     /// What is to be said of a module that exists, but not here.
     fn foreign(&self, key: &Key) -> Option<Diagnostic> {
-        let error = match self.python_module(key) {
+        let error = match self.python_module(&key.name, key.span.file) {
             Some(file) => Diagnostic::error(format!("there is no module `{}`", key.name)).hint(format!(
                 "{} is a module in Python, which debark does not run: do it with `command` or `script`, or put it under a condition that no host of the play meets",
                 file.display()
@@ -84,20 +82,6 @@ impl Ctx<'_> {
             None => return None,
         };
         Some(error.at(key.span))
-    }
-
-    /// A module of that name in a directory `library` of the role or beside the playbook.
-    fn python_module(&self, key: &Key) -> Option<PathBuf> {
-        if key.name.contains(['/', '.']) {
-            return None;
-        }
-        let file = self.compiler.sources.get(key.span.file)?;
-        // A role's tasks lie one level below it, or deeper.
-        let above = Path::new(&file.path).ancestors().skip(1).take(4);
-        above
-            .chain([&*self.playbook_dir])
-            .map(|dir| dir.join("library").join(format!("{}.py", key.name)))
-            .find(|path| path.is_file())
     }
 
     fn conflict(&mut self, key: &Key, other: &str) {

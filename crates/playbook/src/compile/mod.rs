@@ -18,6 +18,7 @@ mod mentions;
 mod play;
 mod playbook;
 mod prefetch;
+mod python;
 mod role;
 mod role_ref;
 mod runtime;
@@ -61,6 +62,9 @@ pub struct CompileOptions {
     /// Where collections are looked for besides `collections/` beside the playbook: see
     /// [`collections_path`](crate::vars::config::collections_path).
     pub collections_path: Vec<PathBuf>,
+    /// Where Ansible looks for modules, filters and tests in Python besides those beside the playbook and in roles: see
+    /// [`plugin_paths`](crate::vars::config::plugin_paths). They are looked for to be named in errors.
+    pub plugin_paths: Vec<PathBuf>,
     /// `--force-handlers`.
     pub force_handlers: bool,
     /// Facts are gathered only where a play says so.

@@ -72,7 +72,7 @@ impl Ctx<'_> {
                     start: start as u32,
                     end: start as u32 + 1,
                 };
-                self.report(Diagnostic::error(error.message).at(span).maybe_hint(error.hint));
+                self.report_syntax(error, span);
                 BTreeSet::new()
             }
         }
@@ -100,7 +100,13 @@ impl Ctx<'_> {
             .span_within(error.offset, 1)
             .or_else(|| self.in_block(&error, text, node))
             .unwrap_or(node.span);
-        self.report(Diagnostic::error(error.message).at(span).maybe_hint(error.hint));
+        self.report_syntax(error, span);
+    }
+
+    fn report_syntax(&mut self, error: SyntaxError, span: Span) {
+        // A project's own plugin rather than a typing error.
+        let plugin = error.missing.and_then(|(kind, name)| self.python_plugin(kind, &name, span.file));
+        self.report(Diagnostic::error(error.message).at(span).maybe_hint(plugin.or(error.hint)));
     }
 
     /// The place in a `|` text: its lines are the source's, but for indentation.

@@ -108,6 +108,16 @@ pub fn collections_path() -> Vec<PathBuf> {
     search_path("ANSIBLE_COLLECTIONS_PATH", "collections_path", &usual)
 }
 
+/// The directories of modules, filters and tests in Python that the environment or `ansible.cfg` names.
+pub fn plugin_paths() -> Vec<PathBuf> {
+    const NAMED: [(&str, &str); 3] = [
+        ("ANSIBLE_LIBRARY", "library"),
+        ("ANSIBLE_FILTER_PLUGINS", "filter_plugins"),
+        ("ANSIBLE_TEST_PLUGINS", "test_plugins"),
+    ];
+    NAMED.iter().flat_map(|(env, key)| search_path(env, key, &[])).collect()
+}
+
 fn search_path(env: &str, key: &str, usual: &[&str]) -> Vec<PathBuf> {
     let config = Config::load();
     match config.get(env, "defaults", key) {

@@ -100,6 +100,29 @@ fn modules_in_python() {
 }
 
 #[test]
+fn filters_and_tests_in_python() {
+    let plugin = "class FilterModule:\n    def filters(self):\n        return {'shout': str.upper}\n";
+    let project = Project::new(&[
+        (
+            "site.yml",
+            "- hosts: all\n  roles: [web]\n  tasks:\n    - debug: {msg: \"{{ 'a' | shout }}\"}\n      when: 1 is odds\n",
+        ),
+        ("filter_plugins/a.py", "x = 'other'\n"),
+        ("filter_plugins/voices.py", plugin),
+        (
+            "test_plugins/numbers.py",
+            "class TestModule:\n    def tests(self):\n        return {\"odds\": odds}\n",
+        ),
+        (
+            "roles/web/tasks/main.yml",
+            "- debug: {msg: \"{{ 'a' | whisper }}\"}\n- debug: {msg: \"{{ 'a' | murmur }}\"}\n",
+        ),
+        ("roles/web/filter_plugins/low.py", "FILTERS = {'whisper': str.lower}\n"),
+    ]);
+    insta::assert_snapshot!(project.wrong());
+}
+
+#[test]
 fn nobody_is_there_to_be_asked_by_a_debugger() {
     let project = site(
         "- hosts: all\n  strategy: debug\n  debugger: never\n  tasks:\n    - block:\n        - ping:\n          \

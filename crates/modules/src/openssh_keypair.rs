@@ -9,7 +9,7 @@ use crate::exec::Cmd;
 use crate::file_args::{FileArgs, path_value};
 use crate::param::NO_RULES;
 use crate::private_dir::PrivateDir;
-use crate::{Diff, Failure, Host, Map, Plan, choices, map, params};
+use crate::{Diff, Failure, Host, Map, Plan, Value, choices, map, params};
 
 choices! {
     /// Whether the keys should be there.
@@ -198,7 +198,14 @@ pub fn plan(params: Params, host: &Host) -> Result<Plan, Failure> {
             if there { "another" } else { "absent" },
             kind.word(),
         );
-        let told = result(&params.path, kind, size, None);
+        let mut told = result(&params.path, kind, size, None);
+        for key in ["fingerprint", "public_key"] {
+            told.insert(key.into(), Value::Unknown("the key was not made in check mode".into()));
+        }
+        told.insert(
+            "comment".into(),
+            params.comment.clone().map_or_else(|| told["public_key"].clone(), Value::from),
+        );
         return Ok(Plan::change(told, vec![diff], move |host| make(&params, size, [private, public], host)));
     };
     let found = std::fs::read_to_string(&public_path).ok().and_then(|text| Public::of(&text));

@@ -25,6 +25,8 @@ fn makes_keeps_mends_and_removes() {
     let dir = PrivateDir::new(0).unwrap();
     let (path, public) = (dir.path().join("key"), dir.path().join("key.pub"));
     let args = || map! { "path" => path_value(&path), "type" => "ed25519", "comment" => "of a test" };
+    let foreseen = plan(Params::parse(&args()).unwrap(), &host()).unwrap();
+    assert!(foreseen.result["public_key"].unknown().is_some() && !path.exists());
     let (changed, made) = run(args()).unwrap();
     assert!(changed && made["fingerprint"].to_string().starts_with("SHA256:"), "{made:?}");
     assert_eq!((mode(&path), mode(&public)), (0o600, 0o644));

@@ -2,22 +2,19 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use debark_order::PackageVersion;
 use debark_project::{Build, Package, Program};
 
 use crate::deb::sign::SignError;
+use crate::deb::source::Directory;
 use crate::deb::{self, Deb, DebError};
-use crate::git::{Checkout, SourceError};
+use crate::git::{Checkout, Objects, SourceError};
 use crate::key::{BuildKey, KeyError};
 use crate::program;
 use crate::provenance::{Provenance, TestRun};
-
-/// A file system of the machine's memory (shm_overview(7)).
-const MEMORY: &str = "/dev/shm";
-/// The largest source that is written there, in bytes.
-const IN_MEMORY: u64 = 128 << 20;
 
 /// What to build.
 pub struct Builder<'a> {
@@ -141,21 +138,22 @@ impl Builder<'_> {
     pub fn build(&self, step: &mut dyn FnMut(Step<'_>)) -> Result<Built, BuildError> {
         let started = now();
         let source = Checkout::open(&self.package.source, self.revision)?;
-        if !source.dirty.is_empty() {
-            if !self.allow_dirty {
-                return Err(BuildError::Dirty(source.dirty));
-            }
-            step(Step::Dirty(&source.dirty));
-        }
         let version = match self.version.clone().or_else(|| self.package.version.clone()) {
             Some(version) => version,
             None => source.version(&self.package.name)?,
         };
         let work = tempfile::Builder::new().prefix("debark-build-").tempdir();
         let work = work.map_err(|error| BuildError::Io("a temporary directory".into(), error))?;
-        let memory = self.in_memory(&source)?;
-        let tree = memory.as_ref().unwrap_or(&work).path().join("source");
-        if memory.is_none() {
+        let (tree, out) = (work.path().join("source"), work.path().join("package.deb"));
+        let identity = deb::build::Identity {
+            name: &self.package.name,
+            version: &version,
+            epoch: source.epoch,
+            commit: &source.commit,
+        };
+        let straight = self.straight(&source, &identity, &out, step)?;
+        if straight.is_none() {
+            self.clean(&source, step)?;
             self.export(&source, &tree)?;
         }
         let variables = [
@@ -165,28 +163,22 @@ impl Builder<'_> {
             ("DEBARK_COMMIT", source.commit.clone()),
         ];
         let tests = self.test(&tree, &variables, step)?;
-        let mut removed = None;
-        step(Step::Build(&version));
+        if straight.is_none() {
+            step(Step::Build(&version));
+        }
         let made = match &self.package.build {
             Build::Files(files) => {
-                // What tests leave behind is no part of the package.
-                let clean = if tests.is_empty() { tree } else { work.path().join("clean") };
-                if !tests.is_empty() {
-                    self.export(&source, &clean)?;
+                if straight != Some(true) {
+                    // What tests leave behind is no part of the package.
+                    let clean = if tests.is_empty() { tree } else { work.path().join("clean") };
+                    if straight.is_some() || !tests.is_empty() {
+                        self.export(&source, &clean)?;
+                    }
+                    if let Some(program) = &files.prepare {
+                        self.run(program, &clean, &variables, step)?;
+                    }
+                    deb::build::build(&Directory::open(&clean)?, files, &identity, &out)?;
                 }
-                if let Some(program) = &files.prepare {
-                    self.run(program, &clean, &variables, step)?;
-                }
-                let out = work.path().join("package.deb");
-                let identity = deb::build::Identity {
-                    name: &self.package.name,
-                    version: &version,
-                    epoch: source.epoch,
-                    commit: &source.commit,
-                };
-                deb::build::build(&clean, files, &identity, &out)?;
-                // To remove thousands of files takes a while: meanwhile the package is looked at.
-                removed = memory.map(|memory| std::thread::spawn(move || drop(memory)));
                 out
             }
             Build::CargoDeb { args } => {
@@ -211,11 +203,47 @@ impl Builder<'_> {
                 made.package, made.version, self.package.name
             )));
         }
-        let built = self.hand_over(made, &source, tests, started);
-        if let Some(removed) = removed {
-            let _ = removed.join();
+        self.hand_over(made, &source, tests, started)
+    }
+
+    /// Builds without a checkout, while it is found out whether the working tree differs; whether that was done. None: something of the source is
+    /// to be run, and needs its files. What is unclear without a checkout is clear with one, errors included.
+    fn straight(
+        &self,
+        source: &Checkout,
+        identity: &deb::build::Identity<'_>,
+        out: &Path,
+        step: &mut dyn FnMut(Step<'_>),
+    ) -> Result<Option<bool>, BuildError> {
+        let Build::Files(files) = &self.package.build else { return Ok(None) };
+        if !self.package.tests.is_empty() || files.prepare.is_some() {
+            return Ok(None);
         }
-        built
+        let objects = source.objects().ok();
+        std::thread::scope(|scope| {
+            let packing = objects
+                .as_ref()
+                .map(|objects| scope.spawn(|| deb::build::build(objects, files, identity, out).is_ok()));
+            if let Err(error) = self.clean(source, step) {
+                objects.iter().for_each(Objects::stop);
+                return Err(error);
+            }
+            step(Step::Build(identity.version));
+            Ok(Some(packing.is_some_and(|packing| packing.join().unwrap_or(false))))
+        })
+    }
+
+    /// What is not committed is an error, or told.
+    fn clean(&self, source: &Checkout, step: &mut dyn FnMut(Step<'_>)) -> Result<(), BuildError> {
+        let dirty = source.dirty()?;
+        if dirty.is_empty() {
+            return Ok(());
+        }
+        if !self.allow_dirty {
+            return Err(BuildError::Dirty(dirty));
+        }
+        step(Step::Dirty(&dirty));
+        Ok(())
     }
 
     /// Signs the package and puts it with its provenance where it belongs: the package last.
@@ -233,7 +261,7 @@ impl Builder<'_> {
             .tempdir_in(self.output)
             .map_err(|error| io(self.output, error))?;
         let path = staged.path().join(made.file_name());
-        fs::copy(&made.path, &path).map_err(|error| io(&path, error))?;
+        take(&made.path, &path).map_err(|error| io(&path, error))?;
         let mut deb = Deb { path: path.clone(), ..made };
         if let Some(key) = self.key {
             deb::sign::sign(&deb, key, source.epoch)?;
@@ -263,24 +291,6 @@ impl Builder<'_> {
         fs::rename(&path, &out).map_err(|error| io(&out, error))?;
         deb.path = out;
         Ok(Built { deb, provenance_file, provenance })
-    }
-
-    /// The source in a directory that is memory, if nothing of it is run: to make thousands of files takes a disk's file system longer
-    /// than everything else. `None`: it is too large, or there is no such directory.
-    fn in_memory(&self, source: &Checkout) -> Result<Option<tempfile::TempDir>, BuildError> {
-        let plain = matches!(&self.package.build, Build::Files(files) if files.prepare.is_none());
-        let place = Path::new(MEMORY);
-        let free =
-            rustix::fs::statvfs(place).map_or(0, |found| found.f_bavail.saturating_mul(found.f_frsize));
-        if !plain || !self.package.tests.is_empty() || free < 4 * IN_MEMORY {
-            return Ok(None);
-        }
-        let Ok(work) = tempfile::Builder::new().prefix("debark-build-").tempdir_in(place) else {
-            return Ok(None);
-        };
-        let tree = work.path().join("source");
-        fs::create_dir(&tree).map_err(|error| BuildError::Io(tree.display().to_string(), error))?;
-        Ok(source.export_within(&tree, IN_MEMORY)?.then_some(work))
     }
 
     fn export(&self, source: &Checkout, to: &Path) -> Result<(), BuildError> {
@@ -326,6 +336,15 @@ impl Builder<'_> {
         }
         Err(BuildError::Program { package: self.package.name.to_string(), how: ended.how() })
     }
+}
+
+/// Moves what was built, as it is thrown away with everything around it; copies what is elsewhere, or somebody else's as well.
+fn take(from: &Path, to: &Path) -> io::Result<()> {
+    let about = from.symlink_metadata()?;
+    if about.is_file() && about.nlink() == 1 && fs::rename(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(from, to).map(drop)
 }
 
 /// The only file that a name with `*` means.

@@ -9,6 +9,7 @@ pub mod gzip;
 pub mod read;
 pub mod scripts;
 pub mod sign;
+pub mod source;
 pub mod tar;
 pub mod tree;
 

@@ -10,6 +10,11 @@ use debark_project::Source;
 use git2::{ErrorCode, ObjectType, Repository, Status, StatusOptions};
 
 mod files;
+mod objects;
+#[cfg(test)]
+mod same;
+
+pub use objects::Objects;
 
 /// Files that a commit may have.
 const MAX_FILES: usize = 1_000_000;
@@ -52,8 +57,8 @@ pub struct Checkout {
     pub epoch: u64,
     /// Where the repository is, without a password: the remote `origin`, or the directory.
     pub url: String,
-    /// Files that differ from the commit, in the user's working tree.
-    pub dirty: Vec<String>,
+    /// Whether what the user's working tree holds matters.
+    tidy: bool,
 }
 
 impl Checkout {
@@ -101,12 +106,17 @@ impl Checkout {
             let epoch = u64::try_from(commit.time().seconds()).unwrap_or(0);
             (commit.id().to_string(), commit.tree_id().to_string(), epoch)
         };
-        // What the working tree holds matters only if what is built is what it is at.
-        let dirty = match source {
-            Source::Directory(_) if revision.is_none() => dirty(&repository, &below)?,
-            _ => Vec::new(),
-        };
-        Ok(Self { repository, _clone: clone, below, commit, tree, epoch, url: clean(&url), dirty })
+        // Only if what is built is what it is at.
+        let tidy = matches!(source, Source::Directory(_)) && revision.is_none();
+        Ok(Self { repository, _clone: clone, below, commit, tree, epoch, url: clean(&url), tidy })
+    }
+
+    /// Files that differ from the commit, in the user's working tree; none if another commit was asked for.
+    ///
+    /// # Errors
+    /// The working tree cannot be read.
+    pub fn dirty(&self) -> Result<Vec<String>, SourceError> {
+        if self.tidy { dirty(&self.repository, &self.below) } else { Ok(Vec::new()) }
     }
 
     /// The version that the commit's tag gives a package: `NAME-1.4.2`, `NAME/v1.4.2`, `v1.4.2` or `1.4.2`; behind a tag, so
@@ -153,18 +163,25 @@ impl Checkout {
     /// # Errors
     /// The commit is damaged, has a submodule, or `to` cannot be written to.
     pub fn export(&self, to: &Path) -> Result<(), SourceError> {
-        self.export_as(to, u64::MAX, true).map(drop)
+        let found = self.found()?;
+        for directory in &found.directories {
+            let path = to.join(directory);
+            fs::create_dir(&path).map_err(|why| error(format!("{}: {why}", path.display())))?;
+        }
+        let time = UNIX_EPOCH + Duration::from_secs(self.epoch);
+        files::write(self.repository.path(), &found.files, to, time).map_err(error)
     }
 
-    /// The same without the files' times, unless they have more than `most` bytes: then false, and what was written by then is there.
+    /// The commit's files, without a checkout.
     ///
     /// # Errors
-    /// As for [`Self::export`].
-    pub fn export_within(&self, to: &Path, most: u64) -> Result<bool, SourceError> {
-        self.export_as(to, most, false)
+    /// As for [`Self::export`], and if it is not certain that a checkout would give the same.
+    pub fn objects(&self) -> Result<Objects, SourceError> {
+        let found = self.found()?;
+        Objects::new(&self.repository, &found).map_err(|why| error(why.to_string()))
     }
 
-    fn export_as(&self, to: &Path, most: u64, times: bool) -> Result<bool, SourceError> {
+    fn found(&self) -> Result<Found, SourceError> {
         let oid = git2::Oid::from_str(&self.commit).map_err(|why| error(why.message()))?;
         let failed = |why: git2::Error| {
             error(format!("the commit {} cannot be read: {}", self.short(), why.message()))
@@ -180,17 +197,15 @@ impl Checkout {
                 error(format!("the commit {} has no directory {}", self.short(), self.below.display()))
             })?;
         }
-        let mut found = Found { count: 0, files: Vec::new() };
-        self.find(&tree, to, 0, &mut found)?;
-        let time = times.then(|| UNIX_EPOCH + Duration::from_secs(self.epoch));
-        files::write(self.repository.path(), &found.files, most, time).map_err(error)
+        let mut found = Found::default();
+        self.find(&tree, Path::new(""), 0, &mut found)?;
+        Ok(found)
     }
 
-    /// Makes the directories, and finds what is to be in them.
     fn find(
         &self,
         tree: &git2::Tree<'_>,
-        to: &Path,
+        at: &Path,
         depth: usize,
         found: &mut Found,
     ) -> Result<(), SourceError> {
@@ -206,14 +221,14 @@ impl Checkout {
             if depth > MAX_DEPTH || found.count > MAX_FILES {
                 return Err(error("the commit has too many files, or too deep directories"));
             }
-            let path = to.join(name);
+            let path = at.join(name);
             match (entry.kind(), entry.filemode()) {
                 (Some(ObjectType::Tree), _) => {
-                    fs::create_dir(&path).map_err(|why| error(format!("{}: {why}", path.display())))?;
                     let below =
                         entry.to_object(&self.repository).and_then(|object| object.peel_to_tree()).map_err(
                             |why: git2::Error| error(format!("{}: {}", path.display(), why.message())),
                         )?;
+                    found.directories.push(path.clone());
                     self.find(&below, &path, depth + 1, found)?;
                 }
                 (Some(ObjectType::Blob), mode) => {
@@ -235,9 +250,14 @@ impl Checkout {
     }
 }
 
-/// What a commit has: entries of all kinds, and its files and links.
+/// What a commit has.
+#[derive(Default)]
 struct Found {
+    /// Entries of all kinds.
     count: usize,
+    /// Each before those that are in it.
+    directories: Vec<PathBuf>,
+    /// Files and links.
     files: Vec<files::Blob>,
 }
 

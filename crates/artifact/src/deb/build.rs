@@ -8,6 +8,7 @@ use debark_order::{PackageName, PackageVersion};
 use debark_project::{Compression, FileTree};
 
 use super::compress::{Encoder, suffix};
+use super::source::{Source, text as read_script};
 use super::tar::{Entry, Kind, Writer};
 use super::tree::{self, Tree};
 use super::{DebError, ahead, ar, control, scripts};
@@ -25,15 +26,21 @@ pub struct Identity<'a> {
     pub commit: &'a str,
 }
 
-/// Writes a package from the source at `root` to `out`; the same source and identity give the same bytes.
+/// Writes a package from a source to `out`; the same source and identity give the same bytes.
 ///
 /// # Errors
 /// Something of the source is not as the project file says, or cannot be read; or `out` cannot be written.
-pub fn build(root: &Path, files: &FileTree, identity: &Identity<'_>, out: &Path) -> Result<(), DebError> {
-    let mut tree = Tree::collect(root, files)?;
-    documentation(root, files, identity, &mut tree)?;
+pub fn build(
+    source: &dyn Source,
+    files: &FileTree,
+    identity: &Identity<'_>,
+    out: &Path,
+) -> Result<(), DebError> {
+    let mut tree = Tree::collect(source, files)?;
+    documentation(source, files, identity, &mut tree)?;
     let failed = |error: io::Error| DebError::at(out, error);
-    let Packed { data, sums, heads } = data_member(&tree, files.compression, identity.epoch, out)?;
+    let Packed { data, sums, heads, size } =
+        data_member(source, &tree, files.compression, identity.epoch, out)?;
     let architecture = match &files.control.architecture {
         Some(name) => name,
         None => tree::architecture(&heads).ok_or_else(|| {
@@ -46,7 +53,7 @@ pub fn build(root: &Path, files: &FileTree, identity: &Identity<'_>, out: &Path)
         identity.name.as_str(),
         identity.version.as_str(),
         architecture,
-        tree.installed_size(),
+        size,
         &files.control,
     );
     let mut members =
@@ -58,7 +65,7 @@ pub fn build(root: &Path, files: &FileTree, identity: &Identity<'_>, out: &Path)
     }
     for name in ["preinst", "postinst", "prerm", "postrm"] {
         let own = files.scripts.iter().find(|(script, _)| *script == name).map(|(_, path)| path);
-        let text = own.map(|path| read_script(root, path)).transpose()?;
+        let text = own.map(|path| read_script(source, path)).transpose()?;
         let part = scripts::for_units(name, &files.units);
         let script = scripts::compose(text.as_deref(), &part)
             .map_err(|why| DebError(format!("{}: {why}", own.unwrap_or(name))))?;
@@ -68,18 +75,9 @@ pub fn build(root: &Path, files: &FileTree, identity: &Identity<'_>, out: &Path)
     assemble(out, &control, data, files.compression, identity.epoch).map_err(failed)
 }
 
-fn read_script(root: &Path, src: &str) -> Result<String, DebError> {
-    let path = root.join(src);
-    let real = path.canonicalize().map_err(|_| DebError(format!("{src} is not in the source")))?;
-    if !real.starts_with(root.canonicalize().map_err(|error| DebError::at(root, error))?) {
-        return Err(DebError(format!("{src} leads out of the source")));
-    }
-    fs::read_to_string(&real).map_err(|error| DebError(format!("{src}: {error}")))
-}
-
 /// What every package has to have: its licence and a changelog (Debian Policy 12.5, 12.7).
 fn documentation(
-    root: &Path,
+    source: &dyn Source,
     files: &FileTree,
     identity: &Identity<'_>,
     tree: &mut Tree,
@@ -88,10 +86,10 @@ fn documentation(
     let copyright = format!("{doc}/copyright");
     if !tree.has(&copyright) {
         let text = match &files.control.copyright {
-            Some(src) => read_script(root, src)?,
+            Some(src) => read_script(source, src)?,
             None => ["debian/copyright", "copyright", "LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING"]
                 .iter()
-                .find_map(|src| read_script(root, src).ok())
+                .find_map(|src| read_script(source, src).ok())
                 .unwrap_or_else(|| {
                     format!(
                         "{} {}\n\nIts source states no copyright and no licence.\n",
@@ -119,20 +117,30 @@ fn documentation(
     Ok(())
 }
 
-/// The packed files, in a temporary file, their checksums as text, and how its ELF files begin.
+/// The packed files, in a temporary file.
 struct Packed {
     data: File,
+    /// Their checksums.
     sums: String,
+    /// How its ELF files begin.
     heads: Vec<tree::Head>,
+    /// `Installed-Size`, in KiB: each file rounded up, 1 for everything else (deb-substvars(5)).
+    size: u64,
 }
 
-fn data_member(tree: &Tree, compression: Compression, epoch: u64, out: &Path) -> Result<Packed, DebError> {
+fn data_member(
+    source: &dyn Source,
+    tree: &Tree,
+    compression: Compression,
+    epoch: u64,
+    out: &Path,
+) -> Result<Packed, DebError> {
     let failed = |error: io::Error| DebError::at(out, error);
     let beside = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let file = tempfile::tempfile_in(beside).map_err(failed)?;
     let encoder = Encoder::new(BufWriter::with_capacity(1 << 18, file), compression, true).map_err(failed)?;
     let mut writer = Writer::new(BufWriter::with_capacity(1 << 18, encoder));
-    let (mut sums, mut heads) = (String::new(), Vec::new());
+    let (mut sums, mut heads, mut installed) = (String::new(), Vec::new(), 0);
     let top = Entry {
         name: "./".into(),
         kind: Kind::Directory,
@@ -144,7 +152,7 @@ fn data_member(tree: &Tree, compression: Compression, epoch: u64, out: &Path) ->
         link: String::new(),
     };
     writer.add(&top, &mut io::empty()).map_err(failed)?;
-    ahead::read(tree, |path, item, content| {
+    ahead::read(source, tree, |path, item, content| {
         let mut entry = Entry {
             name: format!("./{path}"),
             kind: Kind::File,
@@ -159,28 +167,31 @@ fn data_member(tree: &Tree, compression: Compression, epoch: u64, out: &Path) ->
             ahead::Content::Directory => {
                 entry.name.push('/');
                 entry.kind = Kind::Directory;
+                installed += 1;
                 writer.add(&entry, &mut io::empty()).map_err(failed)
             }
             ahead::Content::Symlink(target) => {
                 entry.kind = Kind::Symlink;
+                installed += 1;
                 target.clone_into(&mut entry.link);
                 writer.add(&entry, &mut io::empty()).map_err(failed)
             }
             ahead::Content::Bytes(bytes, md5) => {
                 entry.size = bytes.len() as u64;
+                installed += entry.size.div_ceil(1024);
                 sum(&mut sums, md5, path);
                 heads.extend(tree::elf_head(&bytes));
                 writer.add(&entry, &mut &*bytes).map_err(failed)
             }
-            ahead::Content::Large(mut from, source, size) => {
+            ahead::Content::Large(mut from, size) => {
+                let failed = |error: io::Error| DebError(format!("/{path}: {error}"));
                 entry.size = size;
+                installed += size.div_ceil(1024);
                 let mut head = [0; 20];
-                from.read_exact(&mut head)
-                    .and_then(|()| from.rewind())
-                    .map_err(|error| DebError::at(source, error))?;
+                from.read_exact(&mut head).and_then(|()| from.rewind()).map_err(failed)?;
                 heads.extend(tree::elf_head(&head));
                 let mut from = ahead::Hashing::new(from);
-                writer.add(&entry, &mut from).map_err(|error| DebError::at(source, error))?;
+                writer.add(&entry, &mut from).map_err(failed)?;
                 sum(&mut sums, from.sum(), path);
                 Ok(())
             }
@@ -190,7 +201,7 @@ fn data_member(tree: &Tree, compression: Compression, epoch: u64, out: &Path) ->
         let encoder = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)
     };
-    Ok(Packed { data: finish().map_err(failed)?, sums, heads })
+    Ok(Packed { data: finish().map_err(failed)?, sums, heads, size: installed })
 }
 
 fn sum(sums: &mut String, md5: ahead::Sum, path: &str) {
@@ -251,10 +262,9 @@ fn assemble(
     place(file, out)
 }
 
-/// Gives a finished temporary file its name, readable by all as the umask allows.
+/// Gives a finished temporary file its name, readable by all as the umask allows. What is not to be lost was written to disk before.
 pub(super) fn place(file: tempfile::NamedTempFile, out: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    file.as_file().sync_all()?;
     let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     rustix::process::umask(umask);
     file.as_file().set_permissions(fs::Permissions::from_mode(0o666 & !umask.as_raw_mode()))?;

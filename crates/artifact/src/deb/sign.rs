@@ -45,5 +45,6 @@ fn write(deb: &Deb, signature: &[u8], epoch: u64) -> io::Result<()> {
     ar::header(&mut out, SIGNATURE, signature.len() as u64, epoch)?;
     out.write_all(signature)?;
     ar::pad(&mut out, signature.len() as u64)?;
+    out.as_file().sync_all()?;
     build::place(out, &deb.path)
 }

@@ -1,13 +1,12 @@
 //! What will be in a package: entries of the project file, found in a checked out source.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use debark_project::{Entry, EntryKind, FileTree, Unit};
 
 use super::DebError;
+use super::source::{Node, Place, Source};
 
 /// Entries that a package may have.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -58,13 +57,8 @@ const GROUPS: [(&str, u32); 20] = [
 /// Where an entry's content comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// A file of this machine.
-    File {
-        /// Where.
-        path: PathBuf,
-        /// Bytes.
-        size: u64,
-    },
+    /// A file of the source.
+    File(Place),
     /// These bytes.
     Bytes(Vec<u8>),
     /// A directory.
@@ -95,23 +89,22 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Finds what a project file names, below `root`.
+    /// Finds what a project file names.
     ///
     /// # Errors
     /// A file is not there, leads out of the source, or two entries are for one path.
-    pub fn collect(root: &Path, tree: &FileTree) -> Result<Self, DebError> {
+    pub fn collect(source: &dyn Source, tree: &FileTree) -> Result<Self, DebError> {
         let mut found = Self::default();
-        let real = root.canonicalize().map_err(|error| DebError::at(root, error))?;
         for entry in &tree.entries {
-            found.entry(&real, entry)?;
+            found.entry(source, entry)?;
         }
         for unit in &tree.units {
-            found.unit(&real, unit)?;
+            found.unit(source, unit)?;
         }
         for path in &tree.conffiles {
             let key = path.trim_start_matches('/');
             match found.items.get_mut(key) {
-                Some(item) if matches!(item.content, Content::File { .. } | Content::Bytes(_)) => {
+                Some(item) if matches!(item.content, Content::File(_) | Content::Bytes(_)) => {
                     item.conffile = true
                 }
                 _ => {
@@ -120,7 +113,7 @@ impl Tree {
             }
         }
         for (path, item) in &mut found.items {
-            let file = matches!(item.content, Content::File { .. } | Content::Bytes(_));
+            let file = matches!(item.content, Content::File(_) | Content::Bytes(_));
             item.conffile |= file && path.starts_with("etc/");
         }
         found.close()?;
@@ -184,19 +177,18 @@ impl Tree {
         Ok(())
     }
 
-    fn unit(&mut self, root: &Path, unit: &Unit) -> Result<(), DebError> {
-        let (path, size) = inside(root, &unit.src)?;
-        if !path.is_file() {
+    fn unit(&mut self, source: &dyn Source, unit: &Unit) -> Result<(), DebError> {
+        let Node::File(place, _) = source.at(&unit.src)? else {
             return Err(DebError(format!("the unit {} is no file of the source", unit.src)));
-        }
+        };
         // Both systemd and debhelper of every supported release know this place, and /lib is a link to /usr/lib.
         self.insert(
             &format!("usr/lib/systemd/system/{}", unit.name()),
-            root_owned(Content::File { path, size }, 0o644),
+            root_owned(Content::File(place), 0o644),
         )
     }
 
-    fn entry(&mut self, root: &Path, entry: &Entry) -> Result<(), DebError> {
+    fn entry(&mut self, source: &dyn Source, entry: &Entry) -> Result<(), DebError> {
         let into = entry.dst.ends_with('/') && !matches!(entry.kind, EntryKind::Directory);
         let dst = entry.dst.trim_matches('/').to_owned();
         let owner = (number(&USERS, &entry.owner, "user")?, entry.owner.clone());
@@ -212,7 +204,7 @@ impl Tree {
             EntryKind::Directory => self.insert(&dst, item(Content::Directory, entry.mode.unwrap_or(0o755))),
             EntryKind::Symlink { target } => self.insert(&dst, item(Content::Symlink(target.clone()), 0o777)),
             EntryKind::File { src } | EntryKind::Config { src } => {
-                let found = matching(root, src)?;
+                let found = matching(source, src)?;
                 let several = src.contains('*');
                 for src in found {
                     let name = src.rsplit('/').next().unwrap_or_default();
@@ -222,14 +214,15 @@ impl Tree {
                         (true, false) => format!("{dst}/{name}"),
                         (false, _) => dst.clone(),
                     };
-                    let (path, size) = inside(root, &src)?;
-                    if path.is_dir() {
-                        self.directory(&path, &dst, entry.mode, &item)?;
-                    } else if path.is_file() {
-                        let mode = entry.mode.unwrap_or(default_mode(&path)?);
-                        self.insert(&dst, item(Content::File { path, size }, mode))?;
-                    } else {
-                        return Err(DebError(format!("{src} is neither a file nor a directory")));
+                    match source.at(&src)? {
+                        Node::Directory(path) => self.directory(source, &path, &dst, entry.mode, &item)?,
+                        Node::File(place, program) => {
+                            let mode = entry.mode.unwrap_or(default_mode(program));
+                            self.insert(&dst, item(Content::File(place), mode))?;
+                        }
+                        Node::Link(_) | Node::Other => {
+                            return Err(DebError(format!("{src} is neither a file nor a directory")));
+                        }
                     }
                 }
                 Ok(())
@@ -240,6 +233,7 @@ impl Tree {
     /// A directory with everything that is below it; links stay links.
     fn directory(
         &mut self,
+        source: &dyn Source,
         from: &Path,
         dst: &str,
         mode: Option<u32>,
@@ -248,42 +242,23 @@ impl Tree {
         if !dst.is_empty() {
             self.insert(dst, Item { conffile: false, ..item(Content::Directory, 0o755) })?;
         }
-        let failed = |error| DebError::at(from, error);
-        for entry in fs::read_dir(from).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let Ok(name) = entry.file_name().into_string() else {
-                return Err(DebError::at(&entry.path(), "its name is not UTF-8"));
-            };
-            let (path, dst) = (entry.path(), if dst.is_empty() { name } else { format!("{dst}/{name}") });
-            let about = path.symlink_metadata().map_err(|error| DebError::at(&path, error))?;
-            if about.is_symlink() {
-                let target = fs::read_link(&path).map_err(|error| DebError::at(&path, error))?;
-                let target = target
-                    .into_os_string()
-                    .into_string()
-                    .map_err(|_| DebError::at(&path, "what it says is not UTF-8"))?;
-                self.insert(&dst, Item { conffile: false, ..item(Content::Symlink(target), 0o777) })?;
-            } else if about.is_dir() {
-                self.directory(&path, &dst, mode, item)?;
-            } else if about.is_file() {
-                let mode =
-                    mode.unwrap_or(if about.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 });
-                self.insert(&dst, item(Content::File { path, size: about.len() }, mode))?;
-            } else {
-                return Err(DebError::at(&path, "it is neither a file nor a directory"));
+        for (name, node) in source.list(from)? {
+            let dst = if dst.is_empty() { name } else { format!("{dst}/{name}") };
+            match node {
+                Node::Link(target) => {
+                    self.insert(&dst, Item { conffile: false, ..item(Content::Symlink(target), 0o777) })?;
+                }
+                Node::Directory(path) => self.directory(source, &path, &dst, mode, item)?,
+                Node::File(place, program) => {
+                    let mode = mode.unwrap_or(default_mode(program));
+                    self.insert(&dst, item(Content::File(place), mode))?;
+                }
+                Node::Other => {
+                    return Err(DebError(format!("/{dst} would be neither a file nor a directory")));
+                }
             }
         }
         Ok(())
-    }
-
-    /// `Installed-Size`, in KiB: each file rounded up, 1 for everything else (deb-substvars(5)).
-    pub fn installed_size(&self) -> u64 {
-        let size = |item: &Item| match &item.content {
-            Content::File { size, .. } => size.div_ceil(1024),
-            Content::Bytes(bytes) => (bytes.len() as u64).div_ceil(1024),
-            Content::Directory | Content::Symlink(_) => 1,
-        };
-        self.items.values().map(size).sum()
     }
 }
 
@@ -334,23 +309,12 @@ fn number(known: &[(&str, u32)], name: &str, what: &str) -> Result<u32, DebError
     })
 }
 
-fn default_mode(path: &Path) -> Result<u32, DebError> {
-    let about = path.metadata().map_err(|error| DebError::at(path, error))?;
-    Ok(if about.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 })
-}
-
-/// A path of the source; a link that leads out of it is none.
-fn inside(root: &Path, src: &str) -> Result<(PathBuf, u64), DebError> {
-    let path = root.join(src).canonicalize().map_err(|_| DebError(format!("{src} is not in the source")))?;
-    if !path.starts_with(root) {
-        return Err(DebError(format!("{src} leads out of the source")));
-    }
-    let size = path.metadata().map_err(|error| DebError::at(&path, error))?.len();
-    Ok((path, size))
+const fn default_mode(program: bool) -> u32 {
+    if program { 0o755 } else { 0o644 }
 }
 
 /// Paths of the source that a name with `*` means, sorted.
-fn matching(root: &Path, src: &str) -> Result<Vec<String>, DebError> {
+fn matching(source: &dyn Source, src: &str) -> Result<Vec<String>, DebError> {
     if !src.contains('*') {
         return Ok(vec![src.to_owned()]);
     }
@@ -364,18 +328,11 @@ fn matching(root: &Path, src: &str) -> Result<Vec<String>, DebError> {
                 next.push(join(part));
                 continue;
             }
-            let Ok(entries) = fs::read_dir(root.join(above)) else { continue };
-            for entry in entries.flatten() {
-                if let Ok(name) = entry.file_name().into_string()
-                    && fits(part, &name)
-                {
-                    next.push(join(&name));
-                }
-            }
+            next.extend(source.names(above).iter().filter(|name| fits(part, name)).map(|name| join(name)));
         }
         found = next;
     }
-    found.retain(|path| root.join(path).symlink_metadata().is_ok());
+    found.retain(|path| source.has(path));
     found.sort_unstable();
     if found.is_empty() { Err(DebError(format!("{src} is nothing of the source"))) } else { Ok(found) }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use git2::{ObjectType, Odb, Oid, Repository};
@@ -23,46 +23,32 @@ pub(super) enum Kind {
 /// A file or link of a commit.
 #[derive(Debug)]
 pub(super) struct Blob {
-    /// Where it is to be.
+    /// Below the top.
     pub path: PathBuf,
     pub kind: Kind,
     pub oid: Oid,
 }
 
-/// Writes files whose directories are there, unless they have more than `most` bytes: then false, and some are there. `time` is when they
-/// were last changed; `None`: now. An error names the file.
-pub(super) fn write(
-    repository: &Path,
-    blobs: &[Blob],
-    most: u64,
-    time: Option<SystemTime>,
-) -> Result<bool, String> {
-    let work = Work {
-        blobs,
-        time,
-        next: AtomicUsize::new(0),
-        left: AtomicU64::new(most),
-        over: AtomicBool::new(false),
-    };
+/// Writes files whose directories are there. `time` is when they were last changed. An error names the file.
+pub(super) fn write(repository: &Path, blobs: &[Blob], to: &Path, time: SystemTime) -> Result<(), String> {
+    let work = Work { blobs, to, time, next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let others = threads.min(16).min(blobs.len() / SHARE).saturating_sub(1);
-    let ended = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let others: Vec<_> = (0..others).map(|_| scope.spawn(|| work.run(repository))).collect();
         let own = work.run(repository);
         others.into_iter().fold(own, |all, other| {
             all.and(other.join().unwrap_or_else(|_| Err("a thread that writes files has died".into())))
         })
-    });
-    ended.map(|()| !work.over.load(Ordering::Relaxed))
+    })
 }
 
 struct Work<'a> {
     blobs: &'a [Blob],
-    time: Option<SystemTime>,
+    to: &'a Path,
+    time: SystemTime,
     next: AtomicUsize,
-    left: AtomicU64,
-    /// Whether to stop: too many bytes, or an error.
-    over: AtomicBool,
+    failed: AtomicBool,
 }
 
 impl Work<'_> {
@@ -71,14 +57,14 @@ impl Work<'_> {
         let ended =
             Repository::open(repository).map_err(|why| why.message().to_owned()).and_then(|repository| {
                 let odb = repository.odb().map_err(|why| why.message().to_owned())?;
-                while !self.over.load(Ordering::Relaxed) {
+                while !self.failed.load(Ordering::Relaxed) {
                     let Some(blob) = self.blobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break };
                     self.one(&odb, blob).map_err(|why| format!("{}: {why}", blob.path.display()))?;
                 }
                 Ok(())
             });
         if ended.is_err() {
-            self.over.store(true, Ordering::Relaxed);
+            self.failed.store(true, Ordering::Relaxed);
         }
         ended
     }
@@ -88,21 +74,16 @@ impl Work<'_> {
         if object.kind() != ObjectType::Blob {
             return Err("it is no file in the repository".into());
         }
-        let bytes = object.data();
-        let taken = |left: u64| left.checked_sub(bytes.len() as u64);
-        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err() {
-            self.over.store(true, Ordering::Relaxed);
-            return Ok(());
-        }
+        let (bytes, path) = (object.data(), self.to.join(&blob.path));
         if blob.kind == Kind::Link {
             let target = std::str::from_utf8(bytes).map_err(|_| "what the link says is not UTF-8")?;
-            return symlink(target, &blob.path).map_err(|why| why.to_string());
+            return symlink(target, path).map_err(|why| why.to_string());
         }
         let mode = if blob.kind == Kind::Program { 0o755 } else { 0o644 };
-        let file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&blob.path);
+        let file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
         let written = file.and_then(|mut file| {
             file.write_all(bytes)?;
-            self.time.map_or(Ok(()), |time| file.set_modified(time))
+            file.set_modified(self.time)
         });
         written.map_err(|why| why.to_string())
     }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use git2::{ObjectType, Oid, Repository};
 
@@ -23,6 +24,7 @@ const MAX_LINKS: usize = 40;
 pub struct Objects {
     repository: PathBuf,
     directories: HashMap<String, BTreeMap<String, Entry>>,
+    stopped: AtomicBool,
 }
 
 enum Entry {
@@ -54,7 +56,12 @@ impl Objects {
             };
             add(&mut directories, &blob.path, entry)?;
         }
-        Ok(Self { repository: repository.path().to_owned(), directories })
+        Ok(Self { repository: repository.path().to_owned(), directories, stopped: AtomicBool::new(false) })
+    }
+
+    /// No file can be read any more: who is building a package ends.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 
     fn entry(&self, path: &str) -> Option<&Entry> {
@@ -171,18 +178,25 @@ impl Source for Objects {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>, DebError> {
-        Ok(Box::new(Blobs(Repository::open(&self.repository).map_err(failed)?)))
+        let repository = Repository::open(&self.repository).map_err(failed)?;
+        Ok(Box::new(Blobs { repository, stopped: &self.stopped }))
     }
 }
 
 /// Each thread has its own, so that none waits for the other's cache.
-struct Blobs(Repository);
+struct Blobs<'a> {
+    repository: Repository,
+    stopped: &'a AtomicBool,
+}
 
-impl Reader for Blobs {
+impl Reader for Blobs<'_> {
     fn read(&mut self, place: &Place) -> io::Result<Content> {
         let Place::Object(oid) = place else { return Err(io::ErrorKind::Unsupported.into()) };
         let failed = |why: git2::Error| io::Error::other(why.message().to_owned());
-        let odb = self.0.odb().map_err(failed)?;
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(io::Error::other("it is not wanted any more"));
+        }
+        let odb = self.repository.odb().map_err(failed)?;
         let object = odb.read(*oid).map_err(failed)?;
         if object.kind() != ObjectType::Blob {
             return Err(io::Error::other("it is no file in the repository"));

@@ -191,7 +191,8 @@ fn what_a_checkout_refuses_is_refused_without_one() {
         let text = PROJECT.replace("src: 'bin/*'", &format!("src: '{src}'"));
         fs::write(root.join("debark.yml"), text).unwrap();
         let [straight, checked_out] = both(&root, &files(&root));
-        let (straight, checked_out) = (straight.err().expect(src), checked_out.err().expect(src));
+        let (straight, checked_out) =
+            (straight.map(drop).expect_err(src), checked_out.map(drop).expect_err(src));
         assert!(checked_out.ends_with(how), "{src}: {checked_out}");
         assert!(straight.starts_with(src), "{src}: {straight}");
     }

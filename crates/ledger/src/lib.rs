@@ -19,6 +19,7 @@ mod message;
 pub mod policy;
 mod reconcile;
 mod remote;
+mod seen;
 pub mod state;
 mod sync;
 mod verify;

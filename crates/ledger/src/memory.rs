@@ -16,10 +16,21 @@ use rustix::io::Errno;
 /// Longer than any file of this kind.
 const LIMIT: u64 = 4096;
 
+/// A file in a directory of the user's own.
+pub(crate) struct Note {
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) name: String,
+}
+
+/// A ledger by one name, however it was called.
+pub(crate) fn place(repository: &Path) -> Digest {
+    let repository = repository.canonicalize().unwrap_or_else(|_| repository.to_owned());
+    Digest::of(repository.as_os_str().as_encoded_bytes())
+}
+
 /// One chain, as one content of the allowed signers file lets it be verified.
 pub(crate) struct Memory {
-    directory: Option<PathBuf>,
-    name: String,
+    note: Note,
     /// All of the file but the commit.
     about: String,
 }
@@ -31,23 +42,18 @@ impl Memory {
         signers: Digest,
         environment: &Environment,
     ) -> Self {
-        // By one name, however it was called.
-        let repository = repository.canonicalize().unwrap_or_else(|_| repository.to_owned());
-        let repository = Digest::of(repository.as_os_str().as_encoded_bytes());
         Self {
-            directory: directory.map(Path::to_owned),
-            name: format!("{}-{}-{environment}", repository.short(), signers.short()),
+            note: Note {
+                directory: directory.map(Path::to_owned),
+                name: format!("{}-{}-{environment}", place(repository).short(), signers.short()),
+            },
             about: format!("debark verified 1\nsigners {}\nenvironment {environment}\ntip ", signers.hex()),
         }
     }
 
     /// The tip that was verified last.
     pub(crate) fn recall(&self) -> Option<Oid> {
-        let directory = own(self.directory.as_deref()?).ok()??;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&directory, self.name.as_str(), flags, Mode::empty()).ok()?;
-        let mut text = String::new();
-        std::fs::File::from(file).take(LIMIT).read_to_string(&mut text).ok()?;
+        let text = self.note.read()?;
         let tip = text.strip_prefix(&self.about)?.strip_suffix('\n')?;
         // Less than that would be the beginning of a name that was not written to its end.
         if tip.len() == 40 { Oid::from_str(tip).ok() } else { None }
@@ -55,10 +61,25 @@ impl Memory {
 
     /// Without it the next verification takes longer: nothing that goes wrong here is told.
     pub(crate) fn remember(&self, tip: Oid) {
-        let _ = self.write(tip);
+        let _ = self.note.write(&format!("{}{tip}\n", self.about));
+    }
+}
+
+impl Note {
+    pub(crate) fn read(&self) -> Option<String> {
+        let directory = own(self.directory.as_deref()?).ok()??;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&directory, self.name.as_str(), flags, Mode::empty()).ok()?;
+        let mut text = String::new();
+        std::fs::File::from(file).take(LIMIT).read_to_string(&mut text).ok()?;
+        Some(text)
     }
 
-    fn write(&self, tip: Oid) -> std::io::Result<()> {
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        Some(self.directory.as_ref()?.join(&self.name))
+    }
+
+    pub(crate) fn write(&self, text: &str) -> std::io::Result<()> {
         use std::os::unix::fs::DirBuilderExt as _;
         let Some(path) = self.directory.as_deref() else { return Ok(()) };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
@@ -66,7 +87,7 @@ impl Memory {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory, self.name.as_str(), flags, Mode::from_raw_mode(0o600))?;
         // In one write, so that who reads at the same time finds all of it or something too short.
-        std::fs::File::from(file).write_all(format!("{}{tip}\n", self.about).as_bytes())
+        std::fs::File::from(file).write_all(text.as_bytes())
     }
 }
 

@@ -81,8 +81,10 @@ impl Ledger {
     /// [`LedgerError::Unverified`] names the first entry that is wrong. Others: as for [`Self::verify`].
     pub fn trusted(&self, environment: &Environment) -> Result<State, LedgerError> {
         let repository = self.repository();
-        let tip = git::tip(&repository, &git::branch(environment))?;
+        // Before the branch, which others may move at any time: it has what was seen before.
+        let remembered = self.seen(environment);
         let seen = git::tip(&repository, &git::seen(environment))?;
+        let tip = git::tip(&repository, &git::branch(environment))?;
         let Some(tip) = tip else {
             return match seen {
                 Some(seen) => Err(unverified(environment, lost(&repository, seen, "the branch is gone"))),
@@ -106,10 +108,14 @@ impl Ledger {
             let fault = lost(&repository, seen, "the branch does not have it any more");
             return Err(unverified(environment, fault));
         }
+        if let Some((newest, path)) = remembered.cut_off(&repository, tip)? {
+            return Err(unverified(environment, lost(&repository, newest, &is_remembered(&path))));
+        }
         if !commits.is_empty() {
             git::swap(&repository, &git::seen(environment), seen, tip, "verified")?;
             memory.remember(tip);
         }
+        remembered.remember(&repository, tip);
         self.state_at(&repository, environment, tip)
     }
 
@@ -129,6 +135,7 @@ impl Ledger {
             let old = git::tip(repository, &seen).ok().flatten();
             let _ = git::swap(repository, &seen, old, new, "verified");
             memory.remember(new);
+            self.seen(environment).remember(repository, new);
         }
     }
 
@@ -159,9 +166,10 @@ impl Ledger {
         let allowed = &self.settings.allowed;
         let memory = self.memory(environment)?;
         let repository = self.repository();
+        let remembered = self.seen(environment);
+        let seen = git::tip(&repository, &git::seen(environment))?;
         let tip = git::tip(&repository, &git::branch(environment))?;
         let mut faults = Vec::new();
-        let seen = git::tip(&repository, &git::seen(environment))?;
         let Some(tip) = tip else {
             if let Some(seen) = seen {
                 faults.push(lost(&repository, seen, "the branch is gone"));
@@ -178,10 +186,13 @@ impl Ledger {
         faults.extend(check(&repository, allowed, State::empty(environment.clone()), &commits, known)?);
         if let Some(seen) = seen.filter(|seen| !commits.contains(seen)) {
             faults.push(lost(&repository, seen, "the branch does not have it any more"));
+        } else if let Some((newest, path)) = remembered.cut_off(&repository, tip)? {
+            faults.push(lost(&repository, newest, &is_remembered(&path)));
         }
         if faults.is_empty() {
             git::swap(&repository, &git::seen(environment), seen, tip, "verified")?;
             memory.remember(tip);
+            remembered.remember(&repository, tip);
         }
         Ok(Verification {
             environment: environment.clone(),
@@ -194,7 +205,7 @@ impl Ledger {
 }
 
 /// Whether a commit is another one, or above it.
-fn stands_on(repository: &Repository, tip: Oid, below: Oid) -> bool {
+pub(crate) fn stands_on(repository: &Repository, tip: Oid, below: Oid) -> bool {
     // One that is not here is below nothing.
     tip == below || repository.graph_descendant_of(tip, below).unwrap_or(false)
 }
@@ -206,6 +217,10 @@ fn unverified(environment: &Environment, fault: Fault) -> LedgerError {
         commit: fault.commit.chars().take(12).collect(),
         why: fault.message,
     }
+}
+
+fn is_remembered(path: &str) -> String {
+    format!("the branch does not have it any more, and {path} remembers it")
 }
 
 fn lost(repository: &Repository, seen: Oid, why: &str) -> Fault {

@@ -185,6 +185,39 @@ fn entries_cut_off_the_top_are_missed() {
     assert_eq!(case.kinds(), [(Some(6), FaultKind::Lost)]);
 }
 
+/// What is in the ledger's directory is for whoever can write there, what is in the user's own is not.
+#[test]
+fn entries_are_missed_by_who_has_seen_them_whatever_the_ledger_says() {
+    let case = Case::new();
+    assert_eq!(case.kinds(), []);
+    let newest = case.git(&["rev-parse", "env/prod"]);
+    let forget = || case.git(&["update-ref", "-d", "refs/debark/seen/prod"]);
+    case.point("env/prod~2");
+    forget();
+    assert_eq!(case.kinds(), [(Some(6), FaultKind::Lost)]);
+    let told = case.ledger.trusted(&env("prod")).unwrap_err().to_string();
+    assert!(told.contains("an entry that was here is lost") && told.contains("memory/seen/"), "{told}");
+    // Its objects are gone as well.
+    case.git(&["reflog", "expire", "--expire=now", "--all"]);
+    case.git(&["gc", "-q", "--prune=now"]);
+    assert_eq!(case.kinds(), [(None, FaultKind::Lost)]);
+    assert!(case.faults()[0].commit == newest);
+    // Somebody who comes to it for the first time cannot know.
+    let mut settings = case.team.settings("bob", "ledger.git", None);
+    settings.memory = Some(case.team.path("other/verified"));
+    let other = Ledger::open(settings).unwrap();
+    assert_eq!(other.verify(&env("prod"), false).unwrap().faults, []);
+    // Begun anew in the same place, it is another ledger.
+    std::fs::remove_dir_all(case.team.path("ledger.git")).unwrap();
+    let anew = case.team.ledger("alice", "ledger.git");
+    assert!(anew.trusted(&env("prod")).unwrap().tip.is_none());
+    deploy(&anew, "prod", DeployAction::Deploy, "2.0", Outcome::Succeeded);
+    assert_eq!(anew.verify(&env("prod"), true).unwrap().faults, []);
+    git(&case.team.path("ledger.git"), &["update-ref", "refs/heads/env/prod", "env/prod~1"]);
+    git(&case.team.path("ledger.git"), &["update-ref", "-d", "refs/debark/seen/prod"]);
+    assert_eq!(anew.verify(&env("prod"), true).unwrap().faults.len(), 1);
+}
+
 #[test]
 fn an_edited_state_is_named_though_its_signature_holds() {
     let case = Case::new();

@@ -50,6 +50,7 @@ pub mod modprobe;
 pub mod mount;
 pub mod openpgp;
 pub mod openssh_keypair;
+pub mod openssl_dhparam;
 pub mod package;
 pub mod package_facts;
 pub mod pam_limits;

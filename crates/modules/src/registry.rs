@@ -56,6 +56,7 @@ static MODULES: &[Module] = modules![
     modprobe,
     mount,
     openssh_keypair,
+    openssl_dhparam,
     package,
     package_facts,
     pam_limits,
@@ -131,7 +132,7 @@ mod tests {
              iptables wait_for reboot ping setup",
         ),
         ("ansible.posix", "authorized_key sysctl mount"),
-        ("community.crypto", "openssh_keypair"),
+        ("community.crypto", "openssh_keypair openssl_dhparam"),
         ("community.general", "timezone locale_gen modprobe ini_file pam_limits ufw"),
     ];
     /// The same of what interpreter and controller do themselves.

@@ -38,7 +38,14 @@ pub fn first_release(shop: &Releases<'_>) {
 pub fn second_release(shop: &Releases<'_>) {
     shop.publish("1.1.0", true);
     let _ = shop.debark("alice", &["deploy", "shop", "--to", "staging"]).ends(0);
+    let diff = shop.debark("alice", &["diff", "staging", "prod"]).ends(2);
+    assert!(
+        diff.out.starts_with("! shop: staging has 1.1.0 (") && diff.out.contains("; prod has 1.0.0 ("),
+        "{}",
+        diff.out
+    );
     let _ = shop.debark("bob", &["promote", "shop", "--to", "prod"]).ends(0);
+    assert!(shop.debark("alice", &["diff", "staging", "prod"]).ends(0).out.starts_with("= shop: "));
     assert_eq!([shop.version("h1"), shop.version("h2"), shop.version("h3")], ["1.1.0"; 3]);
     let again = shop.debark("alice", &["deploy", "shop", "--to", "staging", "--json"]).ends(0);
     assert!(again.out.lines().all(|line| line.starts_with('{')), "{}", again.out);
@@ -162,4 +169,13 @@ pub fn the_record_is_whole(shop: &Releases<'_>) {
         .unwrap();
     let log = String::from_utf8_lossy(&log.stdout).into_owned();
     assert!(log.lines().count() >= 8 && log.lines().all(|line| line.starts_with("G ")), "{log}");
+
+    // The same for people who have no debark: one file.
+    let page = shop.home.join("report.html");
+    let _ = shop.debark("alice", &["report", "--output", page.to_str().unwrap()]).ends(0);
+    let page = fs::read_to_string(page).unwrap();
+    for text in ["staging", "prod", "1.2.0", "it is slow", "it was the network", "bob@example.org"] {
+        assert!(page.contains(text), "{text} is missing in {page}");
+    }
+    assert!(!["src=", "href=\"http", "@import", "url("].iter().any(|text| page.contains(text)), "{page}");
 }

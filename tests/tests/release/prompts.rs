@@ -83,6 +83,22 @@ pub fn nobody_answers(shop: &Releases<'_>) {
     assert_eq!(before[1], after[1], "and nobody the other one, which needrestart would ask about");
     let old = shop.on("h1", "readlink /proc/$(systemctl show -P MainPID idle.service)/exe").ends(0).out;
     assert!(old.contains("(deleted)"), "{old}");
+    executables_are_verified(shop);
+}
+
+/// A process whose executable was replaced by the same one runs what is there; one whose file is another by now does not.
+fn executables_are_verified(shop: &Releases<'_>) {
+    let whole = shop.debark("alice", &["verify", "staging"]).ends(0);
+    assert!(whole.out.contains("processes: 2 run the executables that are there"), "{}", whole.out);
+    let swap =
+        "cd /usr/lib/asks && cp -a idle /root/idle && cp -p idle next && printf x >>next && mv next idle";
+    let _ = shop.on("h1", swap).ends(0);
+    let bad = shop.debark("alice", &["verify", "staging"]).ends(2);
+    let told = "runs another /usr/lib/asks/idle than the one that is there";
+    assert!(bad.out.contains("FAILED") && bad.out.contains(told), "{}", bad.out);
+    assert!(bad.out.contains("/usr/lib/asks/idle: other content"), "{}", bad.out);
+    let _ = shop.on("h1", "mv /root/idle /usr/lib/asks/idle").ends(0);
+    let _ = shop.debark("alice", &["verify", "staging"]).ends(0);
 }
 
 fn release(shop: &Releases<'_>, version: &str, questions: &str) {

@@ -218,6 +218,14 @@ fn what_goes_wrong_is_told_with_what_to_do() {
     assert!(desk.refused(&["build"]).contains("DEBARK_BUILD_KEY"));
     assert!(desk.refused(&["build", "shpo", "--no-sign"]).contains("hint: did you mean `shop`?"));
     assert!(desk.refused(&["init"]).contains("is there already"));
+    for words in [
+        &["build", "--no-sign", "--version", "1.0 beta"][..],
+        &["deploy", "shop@1:2:3;x", "--to", "staging"],
+        &["rollback", "shop", "--env", "staging", "--to", "1 0"],
+    ] {
+        let said = desk.refused(words);
+        assert!(said.contains("version"), "{words:?}: {said}");
+    }
     fs::write(desk.root.join("bin/shop"), "#!/bin/sh\nif\n").unwrap();
     let said = desk.refused(&["build", "--no-sign"]);
     assert!(

@@ -225,20 +225,32 @@ fn prompts_ask_on_a_terminal(site: &Site<'_>) {
     let play = "- hosts: all\n  gather_facts: false\n  vars: {colour: grey, name: nobody}\n  vars_prompt:\n    \
         - {name: name, prompt: Your name, private: false}\n    \
         - {name: colour, prompt: A colour, private: false, default: red}\n    \
-        - {name: word, prompt: A word, confirm: true}\n  tasks:\n    \
-        - copy: {content: '{{ name }} {{ colour }} {{ word }}', dest: /root/told}\n";
+        - {name: word, prompt: A word, confirm: true}\n    \
+        - {name: hashed, prompt: A password, encrypt: sha512_crypt, salt: kay9kay9}\n    \
+        - {name: raw, prompt: Raw, private: false, unsafe: true}\n  tasks:\n    \
+        - copy: {content: '{{ name }} {{ colour }} {{ word }} {{ raw }}', dest: /root/told}\n    \
+        - copy: {content: '{{ hashed }}', dest: /root/hashed}\n";
     fs::write(site.dir.join("site.yml"), play).unwrap();
     let answers = [
         ("Your name", "kay\n"),
         ("A colour [red]", "\n"),
         ("A word", "qX7-plum\n"),
+        ("onfirm", "qX7-pulm\n"),
+        ("the two answers differ; A word", "qX7-plum\n"),
         ("onfirm", "qX7-plum\n"),
+        ("A password", "qX7-pear\n"),
+        ("Raw", "{{ name }}\n"),
     ];
     let said = terminal(site, &answers);
     // What is typed stands above the play's own variables; what is private is not shown.
-    assert_eq!(site.host("h1").sh("cat /root/told").unwrap(), "kay red qX7-plum");
+    assert_eq!(site.host("h1").sh("cat /root/told").unwrap(), "kay red qX7-plum {{ name }}");
+    let hashed = site.host("h1").sh("cat /root/hashed").unwrap();
+    let salt = "$6$rounds=656000$kay9kay9$";
+    let crypt = format!("perl -e 'print crypt(q(qX7-pear), q({salt}))'");
+    assert_eq!(hashed, site.host("h1").sh(&crypt).unwrap());
+    assert!(hashed.starts_with(salt), "{hashed}");
     assert!(said.contains("kay") && !said.contains("qX7"), "{said}");
-    site.host("h1").sh("rm /root/told").unwrap();
+    site.host("h1").sh("rm /root/told /root/hashed").unwrap();
 }
 
 /// `with_url` runs a task per line of what the controller finds there.

@@ -167,6 +167,19 @@ fn conditions() {
 }
 
 #[test]
+fn conditions_that_only_older_releases_accept() {
+    let test = |condition: Value| engine().test(&condition, &scope()).unwrap();
+    // ansible-core 2.19 wants a boolean, and no braces.
+    for truthy in ["name", "port", "cfg", "cfg.list | length", "{{ port }} == 80"] {
+        assert_eq!(test(Value::from(truthy)), Truth::True, "{truthy}");
+    }
+    for falsy in ["port - 80", "cfg.list | reject | list", "{{ port }} == 81"] {
+        assert_eq!(test(Value::from(falsy)), Truth::False, "{falsy}");
+    }
+    assert_eq!(test(Value::Int(1)), Truth::True);
+}
+
+#[test]
 fn operators_say_what_they_were_used_on() {
     let wrong = error("{{ name + port }}");
     assert_eq!(
@@ -393,6 +406,8 @@ fn details_of_ansible() {
         ("{{ 'C:\\\\a' | win_splitdrive | last | length }}", "3"),
         ("{{ '~root/x' | expanduser }}", "/root/x"),
         ("{{ 'abc' | password_hash('md5', 'saltsalt') }}", "$1$saltsalt$7fq7ZEc75157blrz18yX./"),
+        ("{{ ('abc' | password_hash('sha512_crypt', 'saltsalt')).split('$')[2] }}", "rounds=656000"),
+        ("{{ ('abc' | password_hash('sha512', salt_size=8, rounds=5000)).split('$')[2] | length }}", "8"),
         ("{{ [{'n': 1}] | subelements('k', skip_missing=true) }}", "[]"),
         ("{{ '$ANSIBLE_VAULT;1.1;AES256' is vault_encrypted }}", "False"),
     ] {

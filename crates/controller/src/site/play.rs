@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use debark_playbook::compile::{Selection, foreseeable};
+use debark_playbook::compile::{Prompt, Selection, foreseeable};
+use debark_playbook::vars::prompt::{self, Terminal};
 use debark_playbook::{CompiledPlay, Diagnostic};
 use debark_value::{Map, Value};
 use debark_wire::{HostPlay, Login, Node, Play, Task};
@@ -163,57 +164,37 @@ impl Site {
         if lock(&self.prompted).contains_key(&index) {
             return Ok(());
         }
-        let mut answers = Map::new();
-        for prompt in &compiled.vars_prompt {
-            if self.extra.contains_key(prompt.name.as_str()) {
-                continue;
-            }
-            let default = prompt.default.as_ref().map(Value::to_string);
-            let text = match (terminal::is_terminal(), default) {
-                (false, Some(default)) => default,
-                (false, None) => {
-                    return Err(format!(
-                        "the play asks for `{}`, and there is no terminal to ask on; give it with -e {}=...",
-                        prompt.name, prompt.name
-                    ));
-                }
-                (true, default) => {
-                    let shown = default.as_ref().map(|d| format!(" [{d}]")).unwrap_or_default();
-                    let question = format!("{}{shown}: ", prompt.prompt);
-                    let typed = terminal::ask(&question, !prompt.private)
-                        .map_err(|e| format!("`{}`: {e}", prompt.name))?;
-                    if prompt.confirm {
-                        let again = terminal::ask(&format!("confirm {question}"), !prompt.private)
-                            .map_err(|e| e.to_string())?;
-                        if again != typed {
-                            return Err(format!("the two answers for `{}` differ", prompt.name));
-                        }
-                    }
-                    if typed.is_empty() { default.unwrap_or_default() } else { typed }
-                }
-            };
-            if prompt.private {
-                lock(&self.secrets).add(&text);
-            }
-            let value = match &prompt.encrypt {
-                Some(scheme) => {
-                    let mut vars = Map::new();
-                    vars.insert("debark_prompted".into(), Value::from(text));
-                    vars.insert("debark_salt".into(), prompt.salt.clone().into());
-                    let scheme = scheme.trim_end_matches("_crypt");
-                    let salt = if prompt.salt.is_some() { ", debark_salt" } else { "" };
-                    let mut scope = debark_expr::Scope::new();
-                    scope.push(Arc::new(vars), debark_expr::LayerKind::Plain);
-                    let expression =
-                        format!("debark_prompted | password_hash('{}'{salt})", scheme.replace('\'', ""));
-                    self.engine.eval(&expression, &scope).map_err(|e| format!("`{}`: {e}", prompt.name))?
-                }
-                None => Value::from(text),
-            };
-            answers.insert(prompt.name.as_str().into(), value);
-        }
-        lock(&self.prompted).insert(index, answers);
+        let mut ask = |text: &str, private: bool| terminal::ask(text, !private);
+        let hash = |text: &str, prompt: &Prompt| self.hashed(text, prompt);
+        let asking =
+            Terminal { ask: terminal::is_terminal().then_some(&mut ask as prompt::Ask<'_>), hash: &hash };
+        let answers = prompt::ask(&compiled.vars_prompt, &self.extra, asking).map_err(|wrong| {
+            [Some(wrong.message), wrong.hint.map(String::from)]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("; ")
+        })?;
+        answers.secrets.iter().for_each(|text| lock(&self.secrets).add(text));
+        lock(&self.prompted).insert(index, answers.vars);
         Ok(())
+    }
+
+    /// What `encrypt` of a prompt makes of an answer.
+    fn hashed(&self, text: &str, prompt: &Prompt) -> Result<String, String> {
+        let mut vars = Map::new();
+        vars.insert("answer".into(), text.into());
+        vars.insert("salt".into(), prompt.salt.clone().into());
+        vars.insert("scheme".into(), prompt.encrypt.clone().into());
+        let salt = match (&prompt.salt, prompt.salt_size) {
+            (Some(_), _) => ", salt".to_owned(),
+            (None, Some(size)) => format!(", salt_size={size}"),
+            (None, None) => String::new(),
+        };
+        let mut scope = debark_expr::Scope::new();
+        scope.push(Arc::new(vars), debark_expr::LayerKind::Plain);
+        let hash = self.engine.eval(&format!("answer | password_hash(scheme{salt})"), &scope);
+        hash.map(|hash| hash.to_string()).map_err(|error| error.to_string())
     }
 
     /// One host's part of a play.

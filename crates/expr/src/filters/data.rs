@@ -200,11 +200,14 @@ fn password_hash(ctx: &mut Ctx<'_>, input: V, args: &Args) -> Res<V> {
     let password = input.to_text()?;
     let salt = match args.text(1, "salt")? {
         Some(salt) => salt.chars().take(16).collect::<String>(),
-        None => (0..16).map(|_| char::from(ALPHABET[super::random_below(64) as usize & 63])).collect(),
+        None => {
+            let size = args.int(2, "salt_size")?.unwrap_or(16).clamp(1, 16);
+            (0..size).map(|_| char::from(ALPHABET[super::random_below(64) as usize & 63])).collect()
+        }
     };
     let rounds = args.int(3, "rounds")?;
     let rounds_used = rounds.unwrap_or(match &*kind {
-        "sha512" => 656_000,
+        "sha512" | "sha512_crypt" => 656_000,
         _ => 535_000,
     });
     let rounds_used = usize::try_from(rounds_used.clamp(1000, 5_000_000)).unwrap_or(5000);

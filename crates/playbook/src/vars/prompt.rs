@@ -4,6 +4,7 @@ use debark_value::{Map, Value};
 
 use crate::Diagnostic;
 use crate::compile::Prompt;
+use crate::yaml::inert;
 
 /// So often may what is typed twice differ.
 const TRIES: usize = 3;
@@ -47,6 +48,8 @@ pub fn ask(prompts: &[Prompt], given: &Map, mut terminal: Terminal<'_>) -> Resul
             Some(scheme) => (terminal.hash)(&text, prompt).map_err(|why| {
                 Diagnostic::error(format!("cannot hash `{}` with {scheme}: {why}", prompt.name))
             })?,
+            // What is typed may be a template, as with Ansible, unless the play says that it is not.
+            None if prompt.unsafe_ => inert(&text).unwrap_or(text),
             None => text,
         };
         answers.vars.insert(prompt.name.as_str().into(), Value::from(value));
@@ -68,11 +71,13 @@ fn typed(prompt: &Prompt, terminal: &mut Terminal<'_>) -> Result<String, Diagnos
         None => format!("{}: ", prompt.prompt),
     };
     let failed = |error: std::io::Error| Diagnostic::error(format!("cannot ask for `{name}`: {error}"));
+    let mut question = text.clone();
     for _ in 0..TRIES {
-        let first = ask(&text, prompt.private).map_err(failed)?;
+        let first = ask(&question, prompt.private).map_err(failed)?;
         if !prompt.confirm || ask(&format!("confirm {text}"), prompt.private).map_err(failed)? == first {
             return Ok(first);
         }
+        question = format!("the two answers differ; {text}");
     }
     Err(Diagnostic::error(format!("what was typed for `{name}` differed {TRIES} times")))
 }
@@ -110,7 +115,7 @@ mod tests {
         let answers = ask(&prompts, &given, Terminal { ask: Some(&mut ask_one), hash: &hash }).unwrap();
         assert_eq!(answers.vars, debark_value::map! { "b" => "x", "c" => "hash of secret" });
         assert!(answers.secrets.contains(&"secret".to_owned()));
-        assert_eq!(shown[..2], ["b [x]: ", "c: "]);
+        assert_eq!(shown[..4], ["b [x]: ", "c: ", "confirm c: ", "the two answers differ; c: "]);
         let error = ask(&prompts, &Map::new(), Terminal { ask: None, hash: &hash }).err().unwrap();
         assert_eq!(error.hint.as_deref(), Some("give it on the command line: -e a=VALUE"));
     }

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use debark_value::{Map, Value};
 
+pub(crate) use scalar::inert;
+
 use crate::diagnostic::Diagnostic;
 use crate::source::{SourceMap, Span};
 

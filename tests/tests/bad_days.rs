@@ -270,6 +270,7 @@ fn bad_days() {
         ("a root that is read-only", disks::a_root_that_is_read_only),
         ("a disk that fills up under dpkg", packages::a_disk_that_fills_up_under_dpkg),
         ("no room for notes", disks::no_room_for_notes),
+        ("files reach the disk before their names", disks::files_reach_the_disk_before_their_names),
         ("a host that others wait for", handlers::a_host_that_others_wait_for),
         ("one fails and another is away", one_fails_and_another_is_away),
         ("sudo that asks for a password", sudo_that_asks_for_a_password),

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use debark_e2e::{Run, debark, lab, run_steps};
+use debark_e2e::{Run, debark, lab, run_steps_of};
 use debark_lab::{Host, Lab};
 use serde_json::Value;
 
@@ -340,6 +340,47 @@ fn a_full_disk_leaves_nothing_half_written(site: &Site<'_>) {
     assert_eq!(left, "");
 }
 
+/// Lets so many bytes a second go to the host: what a line of a mobile phone does in a tunnel.
+const SLOW: &str = "
+import os, socket, sys, threading, time
+host = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+def back():
+    while data := host.recv(65536):
+        os.write(1, data)
+    os._exit(0)
+threading.Thread(target=back, daemon=True).start()
+while data := os.read(0, 2000):
+    host.sendall(data)
+    time.sleep(len(data) / float(sys.argv[3]))
+host.shutdown(socket.SHUT_WR)
+time.sleep(60)
+";
+
+/// Far away, and through a line that takes a quarter of a minute for the agent.
+fn slow_links(site: &Site<'_>) {
+    let host = site.host("h1");
+    host.sh("rm -rf /var/cache/debark").unwrap();
+    let slow = site.write("slow.py", SLOW);
+    let narrow =
+        format!("ansible_ssh_common_args='-o ProxyCommand=\"python3 {} %h %p 100000\" ", slow.display());
+    let narrow = site.inventory().replace("ansible_ssh_common_args='", &narrow);
+    let begin = Instant::now();
+    let run = site.run(&narrow, LOOK, &["-l", "h1"]);
+    succeeds(&run);
+    let bytes = event(&run, "uploading", "h1").and_then(|event| event["bytes"].as_u64()).unwrap();
+    // Less would mean that the line was not narrow.
+    assert!(begin.elapsed().as_secs() >= bytes / 100_000, "{bytes} bytes in {:?}", begin.elapsed());
+
+    host.sh("rm -rf /var/cache/debark").unwrap();
+    let far = host.inventory_behind(host.delay(400).unwrap()).unwrap();
+    for sent in [true, false] {
+        let run = site.run(&far, LOOK, &[]);
+        succeeds(&run);
+        assert_eq!(event(&run, "uploading", "h1").is_some(), sent, "{}", run.said());
+        assert_eq!(event(&run, "task", "h1").unwrap()["result"]["stdout"], "root");
+    }
+}
+
 const DROPPED: &str = "- hosts: all\n  gather_facts: false\n  tasks:\n    \
     - {name: begin, copy: {content: new, dest: /root/conf}, notify: restart}\n    \
     - {name: long, shell: sleep 3; echo done > /root/finished}\n    \
@@ -394,8 +435,10 @@ fn connecting_and_what_goes_wrong_with_it() {
         ("sudo without password", sudo_without_password),
         ("sudo with password", sudo_with_password),
         ("a full disk leaves nothing half written", a_full_disk_leaves_nothing_half_written),
+        ("slow links", slow_links),
         ("a dropped connection", a_dropped_connection),
         ("an emptied agent is sent again", an_emptied_agent_is_sent_again),
     ];
-    run_steps(&site, steps);
+    let only = std::env::var("DEBARK_ONLY").unwrap_or_default();
+    run_steps_of(&site, steps, &only);
 }

@@ -143,7 +143,7 @@ const PREPARE: &str = r#"
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q >/dev/null
-apt-get install -y -q --no-install-recommends iptables ufw locales gnupg kmod debconf procps cron >/dev/null
+apt-get install -y -q --no-install-recommends iptables ufw locales gnupg kmod debconf procps cron git >/dev/null
 mkdir -p /srv/archive /srv/fragments && cd /srv/archive
 make() {
     rm -rf build && mkdir -p build/DEBIAN "build/usr/share/$1"
@@ -173,6 +173,9 @@ gpg --batch -q --yes --export > /srv/key.gpg
 gpgconf --kill all
 echo one > /srv/fragments/1; echo two > /srv/fragments/2
 mkdir -p /srv/tree/sub && echo leaf > /srv/tree/sub/leaf && tar -C /srv -czf /srv/archive/tree.tar.gz tree
+git init -q -b main /srv/repo && cd /srv/repo
+commit() { echo "$1" > file; git add file; git -c user.name=lab -c user.email=lab@example.com commit -q -m "$1"; }
+commit one; git tag v1; commit two
 printf '[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n' > /etc/systemd/system/web.service
 cp /etc/systemd/system/web.service /etc/systemd/system/worker@.service
 mkdir -p /etc/systemd/user
@@ -322,6 +325,48 @@ apt-get update -q",
         verify: "
 ! apt-cache policy solo | grep -q 8099
 debconf-show tzdata | grep -q 'tzdata/Areas: Europe'",
+        restless: &[],
+    },
+    Step {
+        name: "keys for all archives",
+        tasks: "\
+- apt_key: {url: 'http://127.0.0.1:8099/key.asc', keyring: /etc/apt/trusted.gpg.d/lab.gpg}
+- apt_repository: {repo: 'deb http://127.0.0.1:8099 ./', filename: keyed, update_cache: false}
+",
+        verify: "
+said=$(apt-get update 2>&1) || { echo \"$said\"; exit 1; }
+! echo \"$said\" | grep '^[EW]:'
+apt-cache policy solo | grep -q 8099",
+        restless: &[],
+    },
+    Step {
+        name: "keys that go",
+        tasks: "\
+- apt_key: {file: /srv/archive/key.asc, keyring: /etc/apt/trusted.gpg.d/lab.gpg, state: absent}
+- apt_repository: {repo: 'deb http://127.0.0.1:8099 ./', filename: keyed, update_cache: false, state: absent}
+",
+        verify: "test ! -s /etc/apt/trusted.gpg.d/lab.gpg; apt-get update -q",
+        restless: &[],
+    },
+    Step {
+        name: "repositories",
+        tasks: "\
+- git: {repo: /srv/repo, dest: /opt/clone, version: v1}
+- git: {repo: 'file:///srv/repo', dest: /opt/shallow, version: main, depth: 1}
+- git: {repo: /srv/repo, dest: /opt/bare.git, bare: true}
+",
+        verify: "
+grep -qx one /opt/clone/file; grep -qx two /opt/shallow/file
+test \"$(git -C /opt/shallow rev-list --count HEAD)\" = 1
+test \"$(git -C /opt/bare.git show main:file)\" = two",
+        restless: &[],
+    },
+    Step {
+        name: "repositories that move on",
+        tasks: "\
+- git: {repo: /srv/repo, dest: /opt/clone, version: main}
+",
+        verify: "grep -qx two /opt/clone/file; test -z \"$(git -C /opt/clone status --porcelain)\"",
         restless: &[],
     },
     Step {

@@ -74,3 +74,35 @@ pub fn no_room_for_notes(site: &Site<'_>) {
     assert_eq!(host.sh("cat /root/handled").unwrap(), "ran\n");
     forget(site);
 }
+
+/// A power cut finds the old file or the new one: the content is on the disk before the name is, and the name before the task
+/// is reported.
+pub fn files_reach_the_disk_before_their_names(site: &Site<'_>) {
+    let host = site.bad();
+    host.sh("apt-get update -qq >&2; apt-get install -qq -y strace >&2; echo old > /root/durable").unwrap();
+    host.sh(
+        "systemd-run -q --unit trace strace -f -qq -o /run/trace -e trace=fsync,rename,renameat,renameat2 \
+         -p $(systemctl show -P MainPID ssh)",
+    )
+    .unwrap();
+    wait("the tracer", || {
+        host.sh("grep -q '^TracerPid:.*[1-9]' /proc/$(systemctl show -P MainPID ssh)/status").is_ok()
+    });
+    let run = site.run(
+        &format!("{TASKS}    - {{name: write, copy: {{content: new, dest: /root/durable}}}}\n"),
+        &["-l", "h1"],
+    );
+    host.sh("systemctl stop trace").unwrap();
+    let trace = host.sh("cat /run/trace; rm /run/trace /root/durable").unwrap();
+    succeeds(&run);
+    let renamed = trace.lines().find(|line| line.contains("rename") && line.contains(", \"/root/durable\""));
+    let renamed = renamed.unwrap_or_else(|| panic!("{trace}"));
+    // Beside the file, as a name does not go from one file system to another at once.
+    says(renamed, &["(\"/root/."]);
+    let process = renamed.split_whitespace().next().unwrap();
+    let own: Vec<&str> =
+        trace.lines().filter(|line| line.split_whitespace().next() == Some(process)).collect();
+    let at = own.iter().position(|line| *line == renamed).unwrap();
+    assert!(at > 0 && own[at - 1].contains("fsync("), "{own:#?}");
+    assert!(own.get(at + 1).is_some_and(|line| line.contains("fsync(")), "{own:#?}");
+}

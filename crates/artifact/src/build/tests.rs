@@ -56,7 +56,11 @@ fn git(root: &Path, words: &[&str]) {
 }
 
 fn build(project: &Project, output: &Path, key: Option<&BuildKey>) -> Result<Built, BuildError> {
-    let builder = Builder {
+    builder(project, output, key).build(&mut |_| {})
+}
+
+fn builder<'a>(project: &'a Project, output: &'a Path, key: Option<&'a BuildKey>) -> Builder<'a> {
+    Builder {
         package: &project.packages[0],
         revision: None,
         version: None,
@@ -65,8 +69,7 @@ fn build(project: &Project, output: &Path, key: Option<&BuildKey>) -> Result<Bui
         key,
         builder: "test@host".into(),
         job: None,
-    };
-    builder.build(&mut |_| {})
+    }
 }
 
 #[test]
@@ -84,6 +87,11 @@ fn two_builds_have_one_digest_and_their_provenance() {
     let third =
         build(&repository(&directory.path().join("three")), &directory.path().join("c"), None).unwrap();
     assert_eq!(second.deb.digest, third.deb.digest);
+    // Where nothing of the source is run there is no checkout.
+    let mut without = repository(&directory.path().join("four"));
+    without.packages[0].tests.clear();
+    let fourth = build(&without, &directory.path().join("d"), None).unwrap();
+    assert_eq!(fourth.deb.digest, third.deb.digest);
     let names: Vec<String> = third.deb.files().unwrap().into_iter().map(|file| file.path).collect();
     assert!(names.contains(&"/usr/lib/systemd/system/shop.service".to_owned()), "{names:?}");
     assert!(names.contains(&"/usr/share/shop/shop.conf".to_owned()), "{names:?}");
@@ -124,7 +132,27 @@ fn what_is_not_committed_is_not_built() {
     fs::write(root.join("new"), "x").unwrap();
     let error = build(&project, &out, None).unwrap_err();
     assert_eq!(error.to_string(), "a file differs from the commit: new");
+    let mut without = project.clone();
+    without.packages[0].tests.clear();
+    let error = build(&without, &out, None).unwrap_err();
+    assert_eq!(error.to_string(), "a file differs from the commit: new");
     assert!(!out.exists());
+    // Unless told: then it is left out, and said so before anything else.
+    for project in [&project, &without] {
+        let mut told = Vec::new();
+        let allowed =
+            Builder { allow_dirty: true, ..builder(project, &directory.path().join("allowed"), None) }.build(
+                &mut |step| match step {
+                    Step::Dirty(files) => told.extend_from_slice(files),
+                    Step::Test(_) | Step::Build(_) => assert_eq!(told, ["new"]),
+                    Step::Line(_) => {}
+                },
+            );
+        let names: Vec<String> =
+            allowed.unwrap().deb.files().unwrap().into_iter().map(|file| file.path).collect();
+        assert!(names.contains(&"/usr/share/shop/shop.conf".to_owned()), "{names:?}");
+        assert!(!names.contains(&"/usr/share/shop/new".to_owned()), "{names:?}");
+    }
     git(&root, &["add", "."]);
     git(&root, &["commit", "-q", "-m", "two"]);
     let built = build(&project, &out, None).unwrap();

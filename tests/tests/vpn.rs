@@ -9,17 +9,33 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use debark_e2e::{Run, debark_program, lab_options, run_steps};
 use debark_lab::{Lab, Options};
 
+use capture::{Capture, astray};
+
 #[path = "vpn/audit.rs"]
 mod audit;
+#[path = "vpn/capture.rs"]
+mod capture;
+#[path = "vpn/families.rs"]
+mod families;
+#[path = "vpn/gateway.rs"]
+mod gateway;
 #[path = "vpn/hand.rs"]
 mod hand;
+#[path = "vpn/moves.rs"]
+mod moves;
+#[path = "vpn/names.rs"]
+mod names;
+#[path = "vpn/peers.rs"]
+mod peers;
+#[path = "vpn/sizes.rs"]
+mod sizes;
 
 /// A step, and what it is about.
 type Step = (&'static str, fn(&Site));
@@ -143,56 +159,6 @@ fn a_user_without_rights_runs_through_the_tunnel(site: &Site) {
     };
     let said = site.unreachable(&site.config(), &direct);
     says(&said, &["did not answer in time"]);
-}
-
-/// Whether a packet, as `tcpdump -nnqt` prints it, is anything but a datagram of the tunnel (`IP a.b.c.d.port >
-/// a.b.c.d.port: UDP, length n`) or what the link's two ends say of one that came too late (a port is closed).
-fn astray(line: &str, gateway: &str) -> bool {
-    let tunnel = line.contains(&format!("{gateway}.51820")) && line.contains(": UDP, length");
-    let closed = line.contains(gateway)
-        && line.contains(": ICMP ")
-        && line.contains(" udp port ")
-        && line.contains(" unreachable");
-    !(tunnel || closed || line.is_empty())
-}
-
-struct Capture(Child, PathBuf);
-
-impl Capture {
-    fn start(site: &Site) -> Self {
-        let path = site.dir.join("packets");
-        let mut command = site.lab.controller_command("tcpdump");
-        // Immediate, so that the last packets are there when it is told to end; ARP names no host beyond the link.
-        command.args([
-            "-nn",
-            "-q",
-            "-t",
-            "--immediate-mode",
-            "-l",
-            "-i",
-            "outside",
-            "not",
-            "arp",
-            "and",
-            "not",
-            "icmp6",
-        ]);
-        let log = fs::File::create(site.dir.join("tcpdump.log")).unwrap();
-        let child = command.stdout(fs::File::create(&path).unwrap()).stderr(log).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !fs::read_to_string(site.dir.join("tcpdump.log")).unwrap().contains("listening on") {
-            assert!(Instant::now() < deadline, "tcpdump does not listen");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Self(child, path)
-    }
-
-    fn end(mut self) -> Vec<String> {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-        self.0.wait().unwrap();
-        fs::read_to_string(&self.1).unwrap().lines().map(ToOwned::to_owned).collect()
-    }
 }
 
 /// The file of the tunnel is sealed, by age and by vault: a run opens it and goes through the tunnel; with a wrong password, or none, it
@@ -412,6 +378,25 @@ fn through_the_tunnel_and_by_nothing_else() {
         ("a proxy", hand::a_proxy_leads_into_the_tunnel),
         ("a new peer", hand::a_new_peer_has_a_tunnel_of_its_own),
         ("fifty hosts", fifty_hosts_at_once_through_one_tunnel),
+    ];
+    run_steps(&site, steps);
+}
+
+#[test]
+fn gateways_that_move_narrow_links_several_peers_both_families_and_names() {
+    let options = Options { gateway: true, ..lab_options("ways", 2, &[]) };
+    let lab = Lab::up(options).unwrap_or_else(|err| panic!("the lab: {err}"));
+    let home = tempfile::tempdir().unwrap();
+    let site = prepared(lab, home.path());
+    let steps: &[Step] = &[
+        ("a gateway that moves", moves::a_run_follows_its_gateway),
+        ("a name that moves", moves::a_run_follows_its_gateways_name),
+        ("a narrow path", sizes::what_mtu_says_is_kept),
+        ("a narrow link", sizes::a_narrow_link_needs_no_setting),
+        ("two gateways", peers::each_host_by_its_own_gateway),
+        ("both families", families::either_inside_either_outside),
+        ("keepalive", families::a_silent_tunnel_is_kept_alive),
+        ("names", names::hosts_are_found_by_the_tunnels_name_server),
     ];
     run_steps(&site, steps);
 }

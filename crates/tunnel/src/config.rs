@@ -5,8 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use crate::cidr::Cidr;
 use crate::key::{Public, SecretKey};
 
-/// wg-quick's own value for a link of 1500 bytes.
-const MTU: usize = 1420;
 /// Every host of IPv6 must take so much (RFC 8200, 5); smoltcp's and WireGuard's headers leave room above.
 const LEAST_MTU: usize = 576;
 /// Beyond this no UDP packet goes.
@@ -74,8 +72,8 @@ pub struct Config {
     pub dns: Vec<IpAddr>,
     /// Search domains of `DNS`.
     pub search: Vec<String>,
-    /// `MTU`: bytes of a packet inside the tunnel.
-    pub mtu: usize,
+    /// `MTU`: bytes of a packet inside the tunnel; without it the ways to the endpoints tell.
+    pub mtu: Option<usize>,
     /// `ListenPort`.
     pub port: Option<u16>,
     /// At least one.
@@ -133,7 +131,7 @@ impl Reader {
             addresses: Vec::new(),
             dns: Vec::new(),
             search: Vec::new(),
-            mtu: MTU,
+            mtu: None,
             port: None,
             peers: Vec::new(),
             warnings: Vec::new(),
@@ -203,9 +201,9 @@ impl Reader {
             }
             "mtu" => {
                 let mtu = value.parse().ok().filter(|mtu| (LEAST_MTU..=MOST_MTU).contains(mtu));
-                self.config.mtu = mtu.ok_or_else(|| {
-                    self.wrong(format!("`MTU` is `{}`, which is no size of packets", shown(value)))
-                })?;
+                let wrong =
+                    || self.wrong(format!("`MTU` is `{}`, which is no size of packets", shown(value)));
+                self.config.mtu = Some(mtu.ok_or_else(wrong)?);
             }
             "listenport" => {
                 let port = value.parse().map_err(|_| self.not_a("ListenPort", value, "port"))?;

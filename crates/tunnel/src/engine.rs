@@ -88,7 +88,8 @@ impl Engine {
         );
         let peers = config.peers.iter().enumerate();
         let peers = peers.map(|(number, peer)| Peer::new(peer.clone(), &config.key, number)).collect();
-        let mut device = Queues::new(config.mtu);
+        let mtu = config.mtu.unwrap_or_else(|| crate::mtu::of(&config));
+        let mut device = Queues::new(mtu);
         let mut setup = StackConfig::new(HardwareAddress::Ip);
         setup.random_seed = rand::random();
         let mut interface = Interface::new(setup, &mut device, StackInstant::ZERO);
@@ -114,7 +115,7 @@ impl Engine {
         let family = |four: bool| config.addresses.iter().any(|range| range.address.is_ipv4() == four);
         let names = Names::new(config.dns.clone(), config.search.clone(), family(true), family(false));
         Self {
-            outbox: vec![0; config.mtu.max(256) + OVERHEAD + 128],
+            outbox: vec![0; mtu.max(256) + OVERHEAD + 128],
             config,
             routes,
             peers,

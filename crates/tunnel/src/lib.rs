@@ -17,6 +17,7 @@ mod failure;
 mod hello;
 mod key;
 mod message;
+mod mtu;
 mod names;
 mod pace;
 mod peer;

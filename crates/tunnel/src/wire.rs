@@ -25,6 +25,10 @@ fn socket(family: AddressFamily, address: SocketAddr) -> Result<OwnedFd, Errno> 
     let fd = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
     if family == AddressFamily::INET6 {
         sockopt::set_ipv6_v6only(&fd, true)?;
+    } else {
+        // As the kernel's WireGuard: a router on a narrow way may cut a datagram rather than drop it, as what it says of that may
+        // never come back. Where it cannot be had, large datagrams need an `MTU` that suits.
+        let _ = sockopt::set_ip_mtu_discover(&fd, sockopt::Ipv4PathMtuDiscovery::DONT);
     }
     // More room is better; less is no error.
     let _ = sockopt::set_socket_recv_buffer_size_force(&fd, ROOM)

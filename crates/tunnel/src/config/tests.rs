@@ -19,7 +19,7 @@ fn everything_that_a_file_may_say() {
         ["10.9.0.2/24", "fd00::2/64"]
     );
     assert_eq!(config.dns, ["10.9.0.1".parse::<IpAddr>().unwrap()]);
-    assert_eq!((config.search.as_slice(), config.mtu), (&["corp.example".to_owned()][..], 1380));
+    assert_eq!((config.search.as_slice(), config.mtu), (&["corp.example".to_owned()][..], Some(1380)));
     assert_eq!(config.warnings.len(), 1);
     let peer = &config.peers[0];
     assert_eq!(peer.key.to_string(), PEER);

@@ -23,6 +23,10 @@ mod ssh_ca;
 mod vault;
 mod vpn;
 
+/// Keys and passwords pass through.
+#[global_allocator]
+static ALLOCATOR: debark_value::wiping::Wiping = debark_value::wiping::Wiping;
+
 fn main() -> std::process::ExitCode {
     commands::run()
 }

@@ -10,6 +10,7 @@ use age::secrecy::SecretString;
 use age::{DecryptError, Decryptor};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use debark_value::wiping;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -115,7 +116,9 @@ impl Identities {
             read_out(sealed, std::iter::once(&scrypt(passphrase) as &dyn age::Identity))
                 .map_err(|error| told(&error))?
         } else {
-            self.open_by_key(&mut state, sealed, &header)?
+            let plain = self.open_by_key(&mut state, sealed, &header);
+            wiping::stack();
+            plain?
         };
         if plain.len() <= KEPT {
             state.opened.insert(digest, plain.clone());

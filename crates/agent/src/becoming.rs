@@ -78,7 +78,7 @@ impl Running<'_> {
     pub fn password(&self, become_: &Become, scope: &Scope) -> Option<Zeroizing<String>> {
         let from_vars = PASSWORDS.iter().find_map(|name| {
             scope.get_raw(name)?;
-            self.on.engine.eval(name, scope).ok().map(|value| value.to_string())
+            self.on.engine.eval(name, scope).ok().map(|value| Zeroizing::new(value.to_string()))
         });
         let play = self.play.borrow();
         let given = || {
@@ -86,9 +86,9 @@ impl Running<'_> {
             known
                 .iter()
                 .find(|(user, _)| *user == become_.user || user == "*")
-                .map(|(_, password)| password.clone())
+                .map(|(_, password)| Zeroizing::new(password.to_string()))
         };
-        let password = Zeroizing::new(from_vars.filter(|text| !text.is_empty()).or_else(given)?);
+        let password = from_vars.filter(|text| !text.is_empty()).or_else(given)?;
         self.on.secrets.borrow_mut().add(&password);
         Some(password)
     }

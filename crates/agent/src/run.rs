@@ -120,7 +120,8 @@ impl Interpreter {
     /// Runs one play and reports its end.
     pub fn play(&self, mut play: Play, host: HostPlay, journal: &RefCell<Journal>) {
         let index = play.index;
-        self.hide(host.secrets.iter().chain(host.become_passwords.iter().map(|(_, password)| password)));
+        self.hide(host.secrets.iter());
+        host.become_passwords.iter().for_each(|(_, password)| self.secrets.borrow_mut().add(password));
         self.store.add(std::mem::take(&mut play.blobs), std::mem::take(&mut play.found));
         self.state.borrow_mut().noted();
         let progress = match &host.resumed {

@@ -4,11 +4,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use boringtun::x25519::{PublicKey, StaticSecret};
 use rand::RngCore as _;
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-/// A private or preshared key; wiped when dropped.
+/// A private or preshared key; wiped when dropped. It stays where it is on the heap: whatever is moved on the stack leaves a copy there.
 #[derive(Clone)]
-pub struct SecretKey(Zeroizing<[u8; 32]>);
+pub struct SecretKey(Box<Zeroizing<[u8; 32]>>);
+
+impl ZeroizeOnDrop for SecretKey {}
 
 impl std::fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -19,15 +21,15 @@ impl std::fmt::Debug for SecretKey {
 impl SecretKey {
     /// A new key from the system's random numbers.
     pub fn generate() -> Self {
-        let mut bytes = Zeroizing::new([0; 32]);
-        rand::rngs::OsRng.fill_bytes(bytes.as_mut());
+        let mut bytes = Box::new(Zeroizing::new([0; 32]));
+        rand::rngs::OsRng.fill_bytes(bytes.as_mut_slice());
         Self(bytes)
     }
 
     /// From base64; `None`: it is not 32 bytes in base64.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(STANDARD.decode(text.trim()).ok()?);
-        let mut key = Zeroizing::new([0; 32]);
+        let mut key = Box::new(Zeroizing::new([0; 32]));
         if bytes.len() != key.len() {
             return None;
         }
@@ -37,7 +39,7 @@ impl SecretKey {
 
     /// In base64.
     pub fn encoded(&self) -> Zeroizing<String> {
-        Zeroizing::new(STANDARD.encode(*self.0))
+        Zeroizing::new(STANDARD.encode(self.0.as_slice()))
     }
 
     /// The public key that belongs to it.
@@ -46,11 +48,11 @@ impl SecretKey {
     }
 
     pub(crate) fn secret(&self) -> StaticSecret {
-        StaticSecret::from(*self.0)
+        StaticSecret::from(**self.0)
     }
 
     pub(crate) fn bytes(&self) -> [u8; 32] {
-        *self.0
+        **self.0
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use debark_value::wiping;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -53,7 +54,9 @@ impl Config {
             bytes
         };
         let text = std::str::from_utf8(&plain).map_err(|_| wrong(format!("{name} is no text"), ""))?;
-        let mut config = Self::parse(text).map_err(|error| {
+        let parsed = Self::parse(text);
+        wiping::stack();
+        let mut config = parsed.map_err(|error| {
             let line = if error.line > 0 { format!(":{}", error.line) } else { String::new() };
             wrong(format!("{name}{line}: {}", error.message), error.hint.unwrap_or_default())
         })?;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use debark_value::wiping;
 use rustix::event::EventfdFlags;
 
 use crate::config::Config;
@@ -48,7 +49,12 @@ impl Tunnel {
         let status = Arc::<Mutex<Status>>::default();
         let engine =
             Engine::new(config, wire, listener, (commands.clone(), heard), bell.clone(), status.clone());
-        let thread = std::thread::Builder::new().name("tunnel".into()).spawn(move || engine.run())?;
+        let thread = std::thread::Builder::new().name("tunnel".into()).spawn(move || {
+            engine.run();
+            // The system keeps stacks of threads for the next ones.
+            wiping::stack();
+        })?;
+        wiping::stack();
         Ok(Self { commands, bell, status, thread: Some(thread) })
     }
 

@@ -12,6 +12,7 @@ mod depth;
 mod json;
 mod order;
 pub mod secrets;
+pub mod wiping;
 
 use std::fmt;
 use std::sync::Arc;

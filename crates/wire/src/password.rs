@@ -4,11 +4,13 @@ use std::fmt;
 use std::ops::Deref;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// A password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(Zeroizing<String>);
+
+impl ZeroizeOnDrop for Password {}
 
 impl From<Zeroizing<String>> for Password {
     fn from(text: Zeroizing<String>) -> Self {

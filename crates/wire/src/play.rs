@@ -10,6 +10,8 @@ use std::sync::Arc;
 use debark_value::{Map, Value};
 use serde::{Deserialize, Serialize};
 
+use crate::password::Password;
+
 /// A place in a source file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
@@ -93,7 +95,7 @@ pub struct HostPlay {
     /// Whether this host may run `run_once` tasks at once without asking: it is first, or alone.
     pub first: bool,
     /// Passwords for become, by user; `*` for any.
-    pub become_passwords: Vec<(String, String)>,
+    pub become_passwords: Vec<(String, Password)>,
 }
 
 /// How a host is logged in to, as far as something says so.

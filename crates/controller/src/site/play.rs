@@ -248,7 +248,7 @@ impl Site {
                 .options
                 .become_password
                 .iter()
-                .map(|p| ("*".to_owned(), p.as_str().to_owned()))
+                .map(|password| ("*".to_owned(), password.clone().into()))
                 .collect(),
         };
         self.needed(spec, compiled, &mut part);

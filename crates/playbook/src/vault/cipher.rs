@@ -4,6 +4,7 @@
 use aes::Aes256;
 use ctr::Ctr128BE;
 use ctr::cipher::{KeyIvInit, StreamCipher};
+use debark_value::wiping;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -22,6 +23,8 @@ impl Keys {
         let mut keys = Zeroizing::new([0; 80]);
         // The mode refuses nothing: an HMAC key may have any length.
         pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, ITERATIONS, keys.as_mut_slice());
+        // Its temporaries.
+        wiping::stack();
         Self(keys)
     }
 

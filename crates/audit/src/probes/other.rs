@@ -95,6 +95,9 @@ pub fn tls(output: &str, around: &Around) -> Map {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -115,5 +118,67 @@ mod tests {
         );
         let found = backups("plain\t/b/x\nfiles\t/b\t3\ncrypt\t/c\nabsent\t/d\n", &around);
         assert_eq!(found["plain"], Value::list(["/b/x", "/d is not there"]));
+    }
+
+    /// The probe itself by this machine's shell, for one path; `tools` comes first where programs are looked for.
+    fn probed(path: &Path, tools: &Path) -> String {
+        let (begin, rest) = BACKUPS.split_once("{{").unwrap();
+        let script = format!("{begin}'{}'{}", path.display(), rest.split_once("}}").unwrap().1);
+        let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+        let output = Command::new("sh").args(["-c", &script]).env("PATH", path).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Files that age and gpg really encrypted, in both their forms, and one that nobody did.
+    #[test]
+    fn files_that_are_sealed_and_those_that_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, files) = (dir.path().join("gnupg"), dir.path().join("files"));
+        std::fs::create_dir_all(&files).unwrap();
+        let script = "set -e; mkdir -m 700 \"$1\"; cd \"$2\"; echo rows > ../dump
+            age-keygen 2>/dev/null > ../key; r=$(age-keygen -y ../key)
+            age -r $r -o dump.age ../dump; age -a -r $r -o dump.txt ../dump
+            g='gpg --homedir '$1' --batch --quiet --pinentry-mode loopback --passphrase x --symmetric'
+            $g -o dump.gpg ../dump; $g --armor -o dump.asc ../dump
+            gpgconf --homedir \"$1\" --kill all";
+        let status = Command::new("sh").args(["-c", script, "sh"]).arg(&home).arg(&files).status().unwrap();
+        assert!(status.success());
+        let found = backups(&probed(&files, dir.path()), &Around::default());
+        assert_eq!(found["plain"], Value::list(Vec::<Value>::new()), "{found:?}");
+        assert_eq!(found["paths"], Value::list([format!("{} with 4 files", files.display())]));
+        // A name alone seals nothing.
+        std::fs::copy(dir.path().join("dump"), files.join("other.gpg")).unwrap();
+        let found = backups(&probed(&files, dir.path()), &Around::default());
+        assert_eq!(found["plain"], Value::list([files.join("other.gpg").display().to_string()]));
+    }
+
+    /// LUKS on a partition, LVM on LUKS, LVM alone, a whole disk: what findmnt(8) and lsblk(8) say of them is given, as the kernels of labs
+    /// need not have a device-mapper.
+    #[test]
+    fn volumes_below_a_path() {
+        use std::os::unix::fs::PermissionsExt as _;
+        for (source, types, crypt) in [
+            ("/dev/mapper/backup", "crypt\npart\ndisk", true),
+            ("/dev/mapper/vg0-backup[/srv/backup]", "lvm\ncrypt\npart\ndisk", true),
+            ("/dev/mapper/vg0-backup", "lvm\npart\ndisk", false),
+            ("/dev/vda", "disk", false),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let files = dir.path().join("files");
+            std::fs::create_dir(&files).unwrap();
+            std::fs::write(files.join("dump.sql"), "rows").unwrap();
+            let device = source.split('[').next().unwrap();
+            let lsblk = format!("[ \"$1 $2 $3\" = '-nsro TYPE {device}' ] && printf '{types}\\n'");
+            for (name, body) in [("findmnt", format!("echo '{source}'")), ("lsblk", lsblk)] {
+                let path = dir.path().join(name);
+                std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            }
+            let found = backups(&probed(&files, dir.path()), &Around::default());
+            let plain = if crypt { vec![] } else { vec![files.join("dump.sql").display().to_string()] };
+            assert_eq!(found["plain"], Value::list(plain), "{source}");
+            let what = if crypt { "on dm-crypt" } else { "with 1 files" };
+            assert_eq!(found["paths"], Value::list([format!("{} {what}", files.display())]), "{source}");
+        }
     }
 }

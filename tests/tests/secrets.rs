@@ -17,7 +17,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use debark_e2e::{Ended, debark, lab};
+use debark_e2e::{Ended, debark, debark_program, lab, on_terminal};
 use debark_lab::{Host, Lab};
 use forms::Canaries;
 use watch::Watch;
@@ -118,6 +118,24 @@ IFS= read -r p; printf '/:u:%s\n' \"$p\" > /srv/httpd.conf
 systemd-run -q --unit canary-git busybox httpd -f -p 127.0.0.1:8097 -h /srv/git -c /srv/httpd.conf
 systemd-run -q --unit canary-silent openssl s_server -quiet -accept 127.0.0.1:8098 -nocert -cipher NULL
 for i in $(seq 600); do [ \"$(ss -Hltn 'sport = :8097 or sport = :8098' | wc -l)\" = 2 ] && exit; sleep 0.1; done; exit 1";
+
+/// What is typed at a prompt of a playbook.
+fn asked(desk: &Desk<'_>) {
+    let play = "- hosts: all\n  gather_facts: false\n  vars_prompt: [{name: word, prompt: A word}]\n  tasks:\n    \
+        - {name: 'a file of {{ word }}', copy: {content: \"{{ word }} {{ word | b64encode }}\\n\", dest: /srv/canary/made-asked}}\n    \
+        - {name: told, debug: {msg: \"{{ word }} {{ word | urlencode }}\"}}\n    \
+        - {name: fails, command: \"cat '/nowhere/{{ word }}'\", ignore_errors: true}\n";
+    desk.write("asked.yml", play);
+    let mut command = desk.lab.controller_command("timeout");
+    command.current_dir(desk.dir.path()).env("HOME", desk.dir.path()).env("TMPDIR", desk.path("tmp"));
+    let line = format!("exec {} run -i hosts --diff -vvv asked.yml", debark_program().display());
+    let shown = on_terminal(command, &line, &[("A word", &format!("{}\n", desk.canaries.text("typed")))]);
+    assert_eq!(shown.code, Some(0), "{}", shown.text);
+    let lines = desk.canaries.lines(&shown.text);
+    desk.found.borrow_mut().extend(lines.iter().map(|line| format!("a terminal: {line}")));
+    let made = desk.lab.host("h1").unwrap().sh("cat /srv/canary/made-asked").unwrap();
+    assert!(made.contains(desk.canaries.text("typed")), "{made}");
+}
 
 const PLAYBOOK: &str = include_str!("secrets/site.yml");
 
@@ -225,6 +243,7 @@ fn canaries_are_found_nowhere() {
     let _ = desk.runs(&[&["inventory", "-i", "hosts", "--list"], &keys[..]].concat()).ends(0);
     let explain = ["inventory", "-i", "hosts", "explain", "single", "h1"];
     let _ = desk.runs(&[&explain[..], &keys].concat()).ends(0);
+    asked(&desk);
     desk.nowhere(&host);
     let found = desk.found.take();
     assert!(found.is_empty(), "{found:#?}");

@@ -23,6 +23,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("become", "b3come:c4n@ry*"),
     ("token", "t0ken/c4n@ry~g1t"),
     ("hidden", "h1dden-by-no-l0g"),
+    ("typed", "typ3d c4n@ry/at&the prompt"),
 ];
 
 /// All canaries.

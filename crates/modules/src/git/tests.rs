@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Action;
+use crate::exec::Cmd;
 
 struct Dir(PathBuf);
 

@@ -41,6 +41,8 @@ const MEANT: &[(&str, &str, &str)] = &[
     ("check", r#""task":"whether the file is there""#, "as above"),
     ("timeout", r#""said":{"msg":"secret"}"#, "what `no_log` has hidden once stays hidden"),
     ("timeout", r#""said":{"msg":"********"}"#, "as above"),
+    ("loops", r#""item":"ukttpcym""#, "what a password lookup has made is not shown"),
+    ("loops", r#""item":"********""#, "as above"),
     ("hostvars", "VARIABLE IS NOT DEFINED!", "ansible-core 2.18's words, which playbooks know"),
 ];
 

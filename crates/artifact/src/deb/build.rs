@@ -257,7 +257,8 @@ fn assemble(
     file.write_all(control)?;
     ar::pad(&mut file, control.len() as u64)?;
     ar::header(&mut file, &format!("data.tar{}", suffix(compression)), size, epoch)?;
-    io::copy(&mut data, &mut file)?;
+    // As files, so that the kernel copies.
+    io::copy(&mut data, file.as_file_mut())?;
     ar::pad(&mut file, size)?;
     place(file, out)
 }

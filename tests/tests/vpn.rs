@@ -335,6 +335,11 @@ fn what_check_and_ssh_say(site: &Site) {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text} {}", String::from_utf8_lossy(&output.stderr));
     says(&text, &["handshake in ", "h1  inside in ", "h2  inside in ", "closed outside"]);
+    // The endpoint, and bytes both ways.
+    let endpoint = format!("  10.214.{}.1:51820  ", site.lab.state().unwrap().range);
+    let peer = text.lines().find(|line| line.contains(&endpoint)).unwrap_or_else(|| panic!("{text}"));
+    let bytes = |before: &str| peer.split(before).next().unwrap().rsplit(' ').next().unwrap().parse::<u64>();
+    assert!(bytes(" bytes sent").unwrap() > 148 && bytes(" received").unwrap() > 92, "{peer}");
     let output =
         site.debark().args(["ssh", "h2", "-i"]).arg(&inventory).args(["--", "hostname"]).output().unwrap();
     assert_eq!(

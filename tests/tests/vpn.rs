@@ -364,44 +364,48 @@ fn prepared(lab: Lab, dir: &Path) -> Site {
     Site { lab, dir: dir.to_owned() }
 }
 
-#[test]
-fn through_the_tunnel_and_by_nothing_else() {
-    let options = Options { gateway: true, ..lab_options("vpn", 2, &[]) };
+/// Steps that share two hosts behind a gateway.
+fn behind_a_gateway(lab: &str, steps: &[Step]) {
+    let options = Options { gateway: true, ..lab_options(lab, 2, &[]) };
     let lab = Lab::up(options).unwrap_or_else(|err| panic!("the lab: {err}"));
     let home = tempfile::tempdir().unwrap();
-    let site = prepared(lab, home.path());
-    let steps: &[Step] = &[
-        ("a user without rights", a_user_without_rights_runs_through_the_tunnel),
-        ("a gateway that comes back", only_wireguard_leaves_and_a_run_outlives_its_gateway),
-        ("failures", each_failure_has_its_own_words),
-        ("a sealed configuration", a_sealed_configuration_opens_the_tunnel),
-        ("an audit", audit::what_is_open_outside_is_seen),
-        ("a jump host", a_jump_host_is_what_goes_through_the_tunnel),
-        ("an audit over a jump host", audit::a_jump_host_leads_to_the_evidence),
-        ("a host that is down", audit::a_host_that_is_down_shows_nothing),
-        ("check and ssh", what_check_and_ssh_say),
-        ("a proxy", hand::a_proxy_leads_into_the_tunnel),
-        ("a new peer", hand::a_new_peer_has_a_tunnel_of_its_own),
-        ("fifty hosts", fifty_hosts_at_once_through_one_tunnel),
-    ];
-    run_steps(&site, steps);
+    run_steps(&prepared(lab, home.path()), steps);
+}
+
+#[test]
+fn through_the_tunnel_and_by_nothing_else() {
+    behind_a_gateway(
+        "vpn",
+        &[
+            ("a user without rights", a_user_without_rights_runs_through_the_tunnel),
+            ("a gateway that comes back", only_wireguard_leaves_and_a_run_outlives_its_gateway),
+            ("failures", each_failure_has_its_own_words),
+            ("a sealed configuration", a_sealed_configuration_opens_the_tunnel),
+            ("an audit", audit::what_is_open_outside_is_seen),
+            ("a jump host", a_jump_host_is_what_goes_through_the_tunnel),
+            ("an audit over a jump host", audit::a_jump_host_leads_to_the_evidence),
+            ("a host that is down", audit::a_host_that_is_down_shows_nothing),
+            ("check and ssh", what_check_and_ssh_say),
+            ("a proxy", hand::a_proxy_leads_into_the_tunnel),
+            ("a new peer", hand::a_new_peer_has_a_tunnel_of_its_own),
+            ("fifty hosts", fifty_hosts_at_once_through_one_tunnel),
+        ],
+    );
 }
 
 #[test]
 fn gateways_that_move_narrow_links_several_peers_both_families_and_names() {
-    let options = Options { gateway: true, ..lab_options("ways", 2, &[]) };
-    let lab = Lab::up(options).unwrap_or_else(|err| panic!("the lab: {err}"));
-    let home = tempfile::tempdir().unwrap();
-    let site = prepared(lab, home.path());
-    let steps: &[Step] = &[
-        ("a gateway that moves", moves::a_run_follows_its_gateway),
-        ("a name that moves", moves::a_run_follows_its_gateways_name),
-        ("a narrow path", sizes::what_mtu_says_is_kept),
-        ("a narrow link", sizes::a_narrow_link_needs_no_setting),
-        ("two gateways", peers::each_host_by_its_own_gateway),
-        ("both families", families::either_inside_either_outside),
-        ("keepalive", families::a_silent_tunnel_is_kept_alive),
-        ("names", names::hosts_are_found_by_the_tunnels_name_server),
-    ];
-    run_steps(&site, steps);
+    behind_a_gateway(
+        "ways",
+        &[
+            ("a gateway that moves", moves::a_run_follows_its_gateway),
+            ("a name that moves", moves::a_run_follows_its_gateways_name),
+            ("a narrow path", sizes::what_mtu_says_is_kept),
+            ("a narrow link", sizes::a_narrow_link_needs_no_setting),
+            ("two gateways", peers::each_host_by_its_own_gateway),
+            ("both families", families::either_inside_either_outside),
+            ("keepalive", families::a_silent_tunnel_is_kept_alive),
+            ("names", names::hosts_are_found_by_the_tunnels_name_server),
+        ],
+    );
 }

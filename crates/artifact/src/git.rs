@@ -13,6 +13,8 @@ mod files;
 mod objects;
 #[cfg(test)]
 mod same;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use objects::Objects;
 

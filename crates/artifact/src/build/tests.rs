@@ -4,6 +4,7 @@ use debark_playbook::SourceMap;
 use debark_project::Project;
 
 use super::*;
+use crate::git::testing::git;
 use crate::keyring::Keyring;
 use crate::provenance::Envelope;
 
@@ -41,19 +42,6 @@ const PROJECT: &str = "packages:
         - {src: ., dst: /usr/share/shop}
       units: shop.service
 ";
-
-fn git(root: &Path, words: &[&str]) {
-    let status = Command::new("git")
-        .args(words)
-        .current_dir(root)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_SYSTEM", "/dev/null")
-        .envs(["GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"].map(|name| (name, "Test")))
-        .envs(["GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"].map(|name| (name, "test@example.org")))
-        .envs(["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"].map(|name| (name, "2026-01-02T03:04:05Z")))
-        .status();
-    assert!(status.unwrap().success(), "git {words:?}");
-}
 
 fn build(project: &Project, output: &Path, key: Option<&BuildKey>) -> Result<Built, BuildError> {
     builder(project, output, key).build(&mut |_| {})

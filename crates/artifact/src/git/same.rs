@@ -9,6 +9,7 @@ use debark_playbook::SourceMap;
 use debark_project::{Build, FileTree, Project, Source};
 
 use super::Checkout;
+use super::testing::git;
 use crate::deb::{self, source::Directory};
 
 const PROJECT: &str = "packages:
@@ -28,18 +29,6 @@ const PROJECT: &str = "packages:
       units: [shop.service]
       scripts: {postinst: postinst}
 ";
-
-fn git(root: &Path, words: &[&str]) {
-    let status = Command::new("git")
-        .args(words)
-        .current_dir(root)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_SYSTEM", "/dev/null")
-        .envs(["GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"].map(|name| (name, "Test")))
-        .envs(["GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"].map(|name| (name, "test@example.org")))
-        .status();
-    assert!(status.unwrap().success(), "git {words:?}");
-}
 
 /// Links of all kinds, programs, large, empty and many files, and every attribute by which a checkout of git's own would change them.
 fn repository(root: &Path) -> FileTree {

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use debark_order::PackageVersion;
 use debark_project::{Build, Package, Program};
@@ -11,7 +13,7 @@ use debark_project::{Build, Package, Program};
 use crate::deb::sign::SignError;
 use crate::deb::source::Directory;
 use crate::deb::{self, Deb, DebError};
-use crate::git::{Checkout, Objects, SourceError};
+use crate::git::{Checkout, SourceError};
 use crate::key::{BuildKey, KeyError};
 use crate::program;
 use crate::provenance::{Provenance, TestRun};
@@ -219,13 +221,17 @@ impl Builder<'_> {
         if !self.package.tests.is_empty() || files.prepare.is_some() {
             return Ok(None);
         }
-        let objects = source.objects().ok();
+        let (own, stopped) = (source.again().ok(), Arc::new(AtomicBool::new(false)));
         std::thread::scope(|scope| {
-            let packing = objects
-                .as_ref()
-                .map(|objects| scope.spawn(|| deb::build::build(objects, files, identity, out).is_ok()));
+            let packing = own.map(|own| {
+                let stopped = Arc::clone(&stopped);
+                scope.spawn(move || {
+                    let objects = own.objects(stopped).ok();
+                    objects.is_some_and(|objects| deb::build::build(&objects, files, identity, out).is_ok())
+                })
+            });
             if let Err(error) = self.clean(source, step) {
-                objects.iter().for_each(Objects::stop);
+                stopped.store(true, Ordering::Relaxed);
                 return Err(error);
             }
             step(Step::Build(identity.version));

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, UNIX_EPOCH};
 
 use debark_order::{PackageName, PackageVersion};
@@ -15,6 +17,7 @@ mod objects;
 mod same;
 #[cfg(test)]
 pub(crate) mod testing;
+mod worktree;
 
 pub use objects::Objects;
 
@@ -174,13 +177,30 @@ impl Checkout {
         files::write(self.repository.path(), &found.files, to, time).map_err(error)
     }
 
-    /// The commit's files, without a checkout.
+    /// The same commit, for another thread; gone with this one.
+    ///
+    /// # Errors
+    /// The repository cannot be opened again.
+    pub fn again(&self) -> Result<Self, SourceError> {
+        let repository = Repository::open(self.repository.path()).map_err(|why| error(why.message()))?;
+        Ok(Self {
+            repository,
+            _clone: None,
+            below: self.below.clone(),
+            commit: self.commit.clone(),
+            tree: self.tree.clone(),
+            url: self.url.clone(),
+            ..*self
+        })
+    }
+
+    /// The commit's files, without a checkout; until it has `stopped`.
     ///
     /// # Errors
     /// As for [`Self::export`], and if it is not certain that a checkout would give the same.
-    pub fn objects(&self) -> Result<Objects, SourceError> {
+    pub fn objects(&self, stopped: Arc<AtomicBool>) -> Result<Objects, SourceError> {
         let found = self.found()?;
-        Objects::new(&self.repository, &found).map_err(|why| error(why.to_string()))
+        Objects::new(&self.repository, &self.below, &found, stopped).map_err(|why| error(why.to_string()))
     }
 
     fn found(&self) -> Result<Found, SourceError> {

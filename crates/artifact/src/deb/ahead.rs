@@ -1,10 +1,9 @@
 //! Files of a package, read and hashed by all processors while what came before is packed: to unpack thousands of git's objects takes
 //! longer than to pack them. What is ahead is bounded: large files are in files.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use md5::{Digest as _, Md5};
 
@@ -13,113 +12,160 @@ use super::source::{self, Reader, Source};
 use super::tree::{self, Item, Tree};
 
 /// Entries that one thread reads before it is the next one's turn.
-const TURN: usize = 64;
+const TURN: usize = 128;
 /// So many bytes at least are handed over at once, unless the turn is over.
 const PART: usize = 256 << 10;
 /// Parts that a thread is ahead.
-const AHEAD: usize = 4;
+const AHEAD: usize = 2;
 /// Threads, at most.
 const THREADS: usize = 8;
 
 /// As `md5sums` has it (deb-md5sums(5)).
 pub(super) type Sum = [u8; 16];
 
-/// What an entry has.
-pub(super) enum Content<'a> {
+/// What an entry has; `'t` is the tree's.
+pub(super) enum Content<'t, 'b> {
     Directory,
-    Symlink(&'a str),
-    Bytes(Cow<'a, [u8]>, Sum),
+    Symlink(&'t str),
+    Bytes(&'b [u8], Sum),
     /// A file, and its bytes.
     Large(File, u64),
 }
 
+/// What was read of an entry.
+enum Held<'t> {
+    Is(Content<'t, 't>),
+    /// So many bytes, which follow those of the entry before.
+    Next(usize, Sum),
+}
+
 /// Entries that follow one another.
-type Turn<'a> = [(&'a str, &'a Item)];
-type Part<'a> = Result<Vec<Content<'a>>, DebError>;
+type Turn<'t> = [(&'t str, &'t Item)];
+
+/// What was read, and the contents of small files one after the other: memory for each of them, given back by another thread than the one
+/// that took it, costs as much as reading it.
+struct Part<'t> {
+    held: Vec<Held<'t>>,
+    bytes: Vec<u8>,
+}
+
+/// A thread that reads, as its listener sees it.
+struct Ahead<'t> {
+    parts: Receiver<Result<Part<'t>, DebError>>,
+    /// Takes memory that is free again.
+    free: Sender<Vec<u8>>,
+}
+
+/// A thread that reads, as it sees its listener.
+struct Listener<'t> {
+    parts: SyncSender<Result<Part<'t>, DebError>>,
+    free: Receiver<Vec<u8>>,
+}
 
 /// Hands over each entry with its content, in the tree's order.
 ///
 /// # Errors
 /// The first of `each`, or of a file that cannot be read.
-pub(super) fn read<'a>(
+pub(super) fn read<'t>(
     source: &dyn Source,
-    tree: &'a Tree,
-    mut each: impl FnMut(&'a str, &'a Item, Content<'a>) -> Result<(), DebError>,
+    tree: &'t Tree,
+    mut each: impl FnMut(&'t str, &'t Item, Content<'t, '_>) -> Result<(), DebError>,
 ) -> Result<(), DebError> {
     let items: Vec<_> = tree.items().collect();
-    let turns: Vec<&Turn<'a>> = items.chunks(TURN).collect();
+    let turns: Vec<&Turn<'t>> = items.chunks(TURN).collect();
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(THREADS);
     std::thread::scope(|scope| {
-        let mut readers: Vec<Receiver<Part<'a>>> = Vec::new();
+        let mut readers = Vec::new();
         for number in 0..threads {
-            let (to, from) = sync_channel(AHEAD);
+            let ((to, parts), (free, from)) = (sync_channel(AHEAD), channel());
             let mut own = turns.iter().skip(number).step_by(threads);
-            // Nobody listens any more after an error.
             scope.spawn(move || {
-                if let Err(error) = take_turns(source, &mut own, &to) {
-                    let _ = to.send(Err(error));
+                let listener = Listener { parts: to, free: from };
+                // Nobody listens any more after an error.
+                if let Err(error) = take_turns(source, &mut own, &listener) {
+                    let _ = listener.parts.send(Err(error));
                 }
             });
-            readers.push(from);
+            readers.push(Ahead { parts, free });
         }
-        for (turn, from) in turns.iter().zip(readers.iter().cycle()) {
+        for (turn, ahead) in turns.iter().zip(readers.iter().cycle()) {
             let mut left = turn.iter();
             while left.len() > 0 {
-                let part =
-                    from.recv().map_err(|_| DebError("a thread that reads files has died".into()))??;
-                for (content, (path, item)) in part.into_iter().zip(&mut left) {
+                let part = ahead.parts.recv();
+                let part = part.map_err(|_| DebError("a thread that reads files has died".into()))??;
+                let mut rest = &*part.bytes;
+                for (held, (path, item)) in part.held.into_iter().zip(&mut left) {
+                    let content = match held {
+                        Held::Is(content) => content,
+                        Held::Next(size, sum) => {
+                            // The bytes are as many as were added for the entries of this part.
+                            let (bytes, after) = rest.split_at(size);
+                            rest = after;
+                            Content::Bytes(bytes, sum)
+                        }
+                    };
                     each(path, item, content)?;
                 }
+                // It may have read all that it is to read.
+                let _ = ahead.free.send(part.bytes);
             }
         }
         Ok(())
     })
 }
 
-fn take_turns<'a, 'b>(
+fn take_turns<'t, 'x>(
     source: &dyn Source,
-    turns: &mut dyn Iterator<Item = &'b &'b Turn<'a>>,
-    to: &SyncSender<Part<'a>>,
+    turns: &mut dyn Iterator<Item = &'x &'x Turn<'t>>,
+    listener: &Listener<'t>,
 ) -> Result<(), DebError>
 where
-    'a: 'b,
+    't: 'x,
 {
     let mut reader = source.reader()?;
     for turn in turns {
-        let (mut part, mut held) = (Vec::new(), 0);
+        let (mut part, mut size) = (None, 0);
         for (number, (path, item)) in turn.iter().enumerate() {
-            let content =
-                content(&mut *reader, item).map_err(|error| DebError(format!("/{path}: {error}")))?;
-            held += match &content {
-                Content::Bytes(bytes, _) => bytes.len(),
+            let Part { held, bytes } = part.get_or_insert_with(|| {
+                let mut bytes = listener.free.try_recv().unwrap_or_else(|_| Vec::with_capacity(2 * PART));
+                bytes.clear();
+                Part { held: Vec::with_capacity(TURN), bytes }
+            });
+            let new = content(&mut *reader, item, bytes);
+            let new = new.map_err(|error| DebError(format!("/{path}: {error}")))?;
+            size += match &new {
+                Held::Next(size, _) => *size,
                 // An open file.
-                Content::Large(..) => PART,
-                Content::Directory | Content::Symlink(_) => 0,
+                Held::Is(Content::Large(..)) => PART,
+                Held::Is(_) => 0,
             };
-            part.push(content);
-            if held >= PART || number + 1 == turn.len() {
-                if to.send(Ok(std::mem::take(&mut part))).is_err() {
+            held.push(new);
+            if size >= PART || number + 1 == turn.len() {
+                if part.take().is_some_and(|part| listener.parts.send(Ok(part)).is_err()) {
                     return Ok(());
                 }
-                held = 0;
+                size = 0;
             }
         }
     }
     Ok(())
 }
 
-fn content<'a>(reader: &mut dyn Reader, item: &'a Item) -> io::Result<Content<'a>> {
+fn content<'t>(reader: &mut dyn Reader, item: &'t Item, to: &mut Vec<u8>) -> io::Result<Held<'t>> {
     Ok(match &item.content {
-        tree::Content::Directory => Content::Directory,
-        tree::Content::Symlink(target) => Content::Symlink(target),
-        tree::Content::Bytes(bytes) => Content::Bytes(Cow::Borrowed(bytes), Md5::digest(bytes).into()),
-        tree::Content::File(place) => match reader.read(place)? {
-            source::Content::Large(file, size) => Content::Large(file, size),
-            source::Content::Small(bytes) => {
-                let sum = Md5::digest(&bytes).into();
-                Content::Bytes(Cow::Owned(bytes), sum)
+        tree::Content::Directory => Held::Is(Content::Directory),
+        tree::Content::Symlink(target) => Held::Is(Content::Symlink(target)),
+        tree::Content::Bytes(bytes) => Held::Is(Content::Bytes(bytes, Md5::digest(bytes).into())),
+        tree::Content::File(place) => {
+            let before = to.len();
+            match reader.read(place, to)? {
+                source::Content::Large(file, size) => Held::Is(Content::Large(file, size)),
+                source::Content::Small => {
+                    let bytes = to.get(before..).unwrap_or_default();
+                    Held::Next(bytes.len(), Md5::digest(bytes).into())
+                }
             }
-        },
+        }
     })
 }
 

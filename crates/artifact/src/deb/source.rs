@@ -30,25 +30,25 @@ pub enum Node {
 pub enum Place {
     /// In a file of so many bytes.
     File(PathBuf, u64),
-    /// In a git repository.
-    Object(Oid),
+    /// In a git repository, and perhaps at this path of its working tree.
+    Object(Oid, PathBuf),
 }
 
 /// A file's content.
 pub enum Content {
-    /// All of it.
-    Small(Vec<u8>),
+    /// All of it was added to what was handed in.
+    Small,
     /// A file with it, and its bytes.
     Large(File, u64),
 }
 
 /// Reads contents; for one thread.
 pub trait Reader {
-    /// What is there.
+    /// What is there; adds it to `to` if it is small.
     ///
     /// # Errors
     /// It cannot be read, or is of another size by now.
-    fn read(&mut self, place: &Place) -> io::Result<Content>;
+    fn read(&mut self, place: &Place, to: &mut Vec<u8>) -> io::Result<Content>;
 }
 
 /// Files, directories and links; paths are relative to the top.
@@ -86,13 +86,16 @@ pub(super) fn text(source: &dyn Source, path: &str) -> Result<String, DebError> 
     let Node::File(place, _) = source.at(path)? else {
         return Err(DebError(format!("{path} is no file of the source")));
     };
-    let mut text = String::new();
-    let read = source.reader()?.read(&place).and_then(|content| match content {
-        Content::Small(bytes) => (&*bytes).read_to_string(&mut text),
-        Content::Large(mut file, _) => file.read_to_string(&mut text),
+    let mut bytes = Vec::new();
+    let read = source.reader()?.read(&place, &mut bytes).and_then(|content| match content {
+        Content::Small => Ok(()),
+        Content::Large(mut file, _) => file.read_to_end(&mut bytes).map(drop),
     });
-    read.map_err(|error| DebError(format!("{path}: {error}")))?;
-    Ok(text)
+    let text = read.and_then(|()| {
+        String::from_utf8(bytes)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8"))
+    });
+    text.map_err(|error| DebError(format!("{path}: {error}")))
 }
 
 /// A directory.
@@ -165,17 +168,17 @@ impl Source for Directory {
 struct Files;
 
 impl Reader for Files {
-    fn read(&mut self, place: &Place) -> io::Result<Content> {
+    fn read(&mut self, place: &Place, to: &mut Vec<u8>) -> io::Result<Content> {
         let Place::File(path, size) = place else { return Err(io::ErrorKind::Unsupported.into()) };
-        let mut file = File::open(path)?;
+        let file = File::open(path)?;
         if *size > SMALL {
             return Ok(Content::Large(file, *size));
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(*size).unwrap_or_default() + 1);
-        (&mut file).take(SMALL + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 != *size {
+        to.reserve(usize::try_from(*size).unwrap_or_default() + 1);
+        let read = file.take(SMALL + 1).read_to_end(to)?;
+        if read as u64 != *size {
             return Err(io::Error::other("it has changed while it was read"));
         }
-        Ok(Content::Small(bytes))
+        Ok(Content::Small)
     }
 }

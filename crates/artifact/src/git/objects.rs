@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use git2::{ObjectType, Oid, Repository};
 
+use super::worktree::{self, WorkTree};
 use super::{Found, files};
 use crate::deb::DebError;
 use crate::deb::source::{Content, Node, Place, Reader, SMALL, Source};
@@ -23,8 +25,9 @@ const MAX_LINKS: usize = 40;
 /// The files of a commit.
 pub struct Objects {
     repository: PathBuf,
+    worktree: Option<WorkTree>,
     directories: HashMap<String, BTreeMap<String, Entry>>,
-    stopped: AtomicBool,
+    stopped: Arc<AtomicBool>,
 }
 
 enum Entry {
@@ -34,7 +37,14 @@ enum Entry {
 }
 
 impl Objects {
-    pub(super) fn new(repository: &Repository, found: &Found) -> Result<Self, DebError> {
+    /// `below` is the directory of the repository that the files are in. Once it has `stopped`, no file can be read any more, and who is building
+    /// a package ends.
+    pub(super) fn new(
+        repository: &Repository,
+        below: &Path,
+        found: &Found,
+        stopped: Arc<AtomicBool>,
+    ) -> Result<Self, DebError> {
         let odb = repository.odb().map_err(failed)?;
         let mut directories = HashMap::from([(String::new(), BTreeMap::new())]);
         for path in &found.directories {
@@ -56,12 +66,12 @@ impl Objects {
             };
             add(&mut directories, &blob.path, entry)?;
         }
-        Ok(Self { repository: repository.path().to_owned(), directories, stopped: AtomicBool::new(false) })
-    }
-
-    /// No file can be read any more: who is building a package ends.
-    pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        Ok(Self {
+            repository: repository.path().to_owned(),
+            worktree: repository.workdir().and_then(|top| WorkTree::open(&top.join(below))),
+            directories,
+            stopped,
+        })
     }
 
     fn entry(&self, path: &str) -> Option<&Entry> {
@@ -142,7 +152,7 @@ fn add(
 fn node(path: &str, entry: &Entry) -> Node {
     match entry {
         Entry::Directory => Node::Directory(path.into()),
-        Entry::File(oid, program) => Node::File(Place::Object(*oid), *program),
+        Entry::File(oid, program) => Node::File(Place::Object(*oid, path.into()), *program),
         Entry::Link(target) => Node::Link(target.clone()),
     }
 }
@@ -178,32 +188,41 @@ impl Source for Objects {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>, DebError> {
-        let repository = Repository::open(&self.repository).map_err(failed)?;
-        Ok(Box::new(Blobs { repository, stopped: &self.stopped }))
+        let lying = self.worktree.as_ref().map(WorkTree::files);
+        Ok(Box::new(Blobs { of: self, lying, repository: None }))
     }
 }
 
-/// Each thread has its own, so that none waits for the other's cache.
 struct Blobs<'a> {
-    repository: Repository,
-    stopped: &'a AtomicBool,
+    of: &'a Objects,
+    lying: Option<worktree::Files<'a>>,
+    /// Each thread has its own, so that none waits for the other's cache; it may need none.
+    repository: Option<Repository>,
 }
 
 impl Reader for Blobs<'_> {
-    fn read(&mut self, place: &Place) -> io::Result<Content> {
-        let Place::Object(oid) = place else { return Err(io::ErrorKind::Unsupported.into()) };
+    fn read(&mut self, place: &Place, to: &mut Vec<u8>) -> io::Result<Content> {
+        let Place::Object(oid, path) = place else { return Err(io::ErrorKind::Unsupported.into()) };
         let failed = |why: git2::Error| io::Error::other(why.message().to_owned());
-        if self.stopped.load(Ordering::Relaxed) {
+        if self.of.stopped.load(Ordering::Relaxed) {
             return Err(io::Error::other("it is not wanted any more"));
         }
-        let odb = self.repository.odb().map_err(failed)?;
+        if self.lying.as_mut().is_some_and(|files| files.read(path, *oid, to)) {
+            return Ok(Content::Small);
+        }
+        let repository = match &mut self.repository {
+            Some(repository) => repository,
+            none => none.insert(Repository::open(&self.of.repository).map_err(failed)?),
+        };
+        let odb = repository.odb().map_err(failed)?;
         let object = odb.read(*oid).map_err(failed)?;
         if object.kind() != ObjectType::Blob {
             return Err(io::Error::other("it is no file in the repository"));
         }
         let (bytes, size) = (object.data(), object.data().len() as u64);
         if size <= SMALL {
-            return Ok(Content::Small(bytes.to_vec()));
+            to.extend_from_slice(bytes);
+            return Ok(Content::Small);
         }
         let mut file = tempfile::tempfile()?;
         file.write_all(bytes)?;

@@ -1,9 +1,11 @@
 //! A commit's files are the same whether they are checked out or read where git holds them.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use debark_playbook::SourceMap;
 use debark_project::{Build, FileTree, Project, Source};
@@ -117,7 +119,7 @@ fn both(root: &Path, files: &FileTree) -> [Result<Vec<u8>, String>; 2] {
         built.map_err(|error| error.to_string()).map(|()| fs::read(&out).unwrap())
     };
     let straight = source
-        .objects()
+        .objects(Arc::default())
         .map_err(|error| error.to_string())
         .and_then(|objects| read(deb::build::build(&objects, files, &identity, &out)));
     let tree = work.path().join("source");
@@ -134,16 +136,23 @@ fn packages_are_the_same_with_and_without_a_checkout() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("source");
     let files = repository(&root);
+    let [lying, checked_out] = both(&root, &files);
+    let lying = lying.unwrap();
+    assert!(lying == checked_out.unwrap());
+    // Without a working tree: from loose objects, and from packed ones.
+    let aside = directory.path().join("aside");
+    fs::rename(&root, &aside).unwrap();
+    fs::create_dir(&root).unwrap();
+    fs::rename(aside.join(".git"), root.join(".git")).unwrap();
     let [loose, checked_out] = both(&root, &files);
-    let loose = loose.unwrap();
-    assert!(loose == checked_out.unwrap());
+    assert!(loose.unwrap() == lying && checked_out.unwrap() == lying);
     git(&root, &["gc", "-q"]);
     let [packed, checked_out] = both(&root, &files);
-    assert!(packed.unwrap() == loose && checked_out.unwrap() == loose);
+    assert!(packed.unwrap() == lying && checked_out.unwrap() == lying);
 
     // As the commit has them: nothing is converted, and all of it is there.
     let package = directory.path().join("package.deb");
-    fs::write(&package, &loose).unwrap();
+    fs::write(&package, &lying).unwrap();
     let unpacked = directory.path().join("unpacked");
     let status = Command::new("dpkg-deb").arg("-x").args([&package, &unpacked]).status().unwrap();
     assert!(status.success());
@@ -155,13 +164,67 @@ fn packages_are_the_same_with_and_without_a_checkout() {
     assert_eq!(text("a.up"), "SHOUT\n");
     assert_eq!(text("hidden"), "hidden\n");
     assert!(text("large.bin").starts_with("version https://git-lfs.github.com"));
-    assert!(fs::read(shop.join("data/large")).unwrap() == fs::read(root.join("data/large")).unwrap());
+    assert!(fs::read(shop.join("data/large")).unwrap() == fs::read(aside.join("data/large")).unwrap());
     assert_eq!(fs::read_link(shop.join("above")).unwrap(), Path::new("../elsewhere"));
     let mode = |path: &str| fs::metadata(unpacked.join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!(["usr/bin/shop", "usr/bin/link", "var/lib/shop/empty"].map(mode), [0o755, 0o755, 0o600]);
     assert!(!unpacked.join("usr/bin/.hidden").exists());
     assert_eq!(fs::read_dir(unpacked.join("usr/lib/shop")).unwrap().count(), 111);
     assert_eq!(fs::read_to_string(unpacked.join("etc/shop/shop.conf")).unwrap(), "port = 8080\n");
+}
+
+#[test]
+fn whatever_the_working_tree_holds_the_commit_is_packed() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("source");
+    let files = repository(&root);
+    let [committed, _] = both(&root, &files);
+    let committed = committed.unwrap();
+    let clear = |path: &str| fs::remove_file(root.join(path)).unwrap();
+    // Of another end of lines, as git itself writes it here.
+    clear("crlf.txt");
+    git(&root, &["checkout", "-q", "crlf.txt"]);
+    assert_eq!(fs::read(root.join("crlf.txt")).unwrap(), b"one\r\ntwo\r\n");
+    // Of the same size and another content, longer, shorter, gone.
+    fs::write(root.join("sub/shop.conf"), "port = 8081\n").unwrap();
+    fs::write(root.join("postinst"), "#!/bin/sh\nset -e\necho configured\nreboot\n").unwrap();
+    fs::write(root.join("LICENSE"), "").unwrap();
+    fs::write(root.join("data/large"), "small").unwrap();
+    clear("bin/shop");
+    // Pipes, of which one would never end and one would lose what is in it; links to where the same is, and to where it is not.
+    clear("many/7");
+    let pipe = |path: &str| {
+        assert!(Command::new("mkfifo").arg(root.join(path)).status().unwrap().success());
+        fs::OpenOptions::new().read(true).write(true).open(root.join(path)).unwrap()
+    };
+    drop(pipe("many/7"));
+    clear("many/8");
+    let mut full = pipe("many/8");
+    full.write_all(&b"8\n".repeat(8)).unwrap();
+    clear("many/9");
+    symlink("10", root.join("many/9")).unwrap();
+    clear("many/10");
+    fs::create_dir(root.join("many/10")).unwrap();
+    fs::rename(root.join("deep"), root.join("deeper")).unwrap();
+    symlink("deeper", root.join("deep")).unwrap();
+    let [edited, checked_out] = both(&root, &files);
+    assert!(edited.unwrap() == committed && checked_out.unwrap() == committed);
+    let mut left = [0; 99];
+    assert_eq!(full.read(&mut left).unwrap(), 16);
+}
+
+#[test]
+fn what_is_checked_out_already_is_not_unpacked() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("source");
+    let files = repository(&root);
+    let [whole, _] = both(&root, &files);
+    let repository = git2::Repository::open(&root).unwrap();
+    let id = repository.revparse_single("HEAD:many/299").unwrap().id().to_string();
+    fs::remove_file(root.join(".git/objects").join(&id[..2]).join(&id[2..])).unwrap();
+    let [straight, checked_out] = both(&root, &files);
+    assert!(straight.unwrap() == whole.unwrap());
+    checked_out.unwrap_err();
 }
 
 #[test]

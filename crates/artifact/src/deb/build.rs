@@ -1,17 +1,21 @@
 //! Writing a package.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Read as _, Seek as _, Write};
+use std::fs;
+use std::io::{self, BufWriter, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
 use debark_order::{PackageName, PackageVersion};
 use debark_project::{Compression, FileTree};
+use tempfile::{SpooledData, SpooledTempFile};
 
 use super::compress::{Encoder, suffix};
 use super::source::{Source, text as read_script};
 use super::tar::{Entry, Kind, Writer};
 use super::tree::{self, Tree};
 use super::{DebError, ahead, ar, control, scripts};
+
+/// Packed files of more bytes than these are kept in a file until their place in the package is known.
+const IN_MEMORY: usize = 16 << 20;
 
 /// What a package is called, and when its source was committed.
 #[derive(Debug, Clone)]
@@ -39,11 +43,31 @@ pub fn build(
     let mut tree = Tree::collect(source, files)?;
     documentation(source, files, identity, &mut tree)?;
     let failed = |error: io::Error| DebError::at(out, error);
-    let Packed { data, sums, heads, size } =
-        data_member(source, &tree, files.compression, identity.epoch, out)?;
+    let read = Read::all(source, &tree, files.compression, identity.epoch, out)?;
+    // The control member is made, as it needs no more than the sums, and memory given back while the last files are packed.
+    let (control, data) = std::thread::scope(|scope| {
+        let packing = scope.spawn(|| finish(read.writer));
+        let members = control_files(source, files, identity, &tree, (read.sums, &read.heads, read.size))?;
+        drop(tree);
+        let control = control_member(members, files.compression, identity.epoch).map_err(failed)?;
+        let data = packing.join().map_err(|_| DebError("the thread that packs files has died".into()))?;
+        Ok::<_, DebError>((control, data.map_err(failed)?))
+    })?;
+    assemble(out, &control, data, files.compression, identity.epoch).map_err(failed)
+}
+
+/// Names, contents and permissions of what a package's control member has; from the sums of its files, the heads of its ELF files and its
+/// installed size.
+fn control_files(
+    source: &dyn Source,
+    files: &FileTree,
+    identity: &Identity<'_>,
+    tree: &Tree,
+    (sums, heads, size): (String, &[tree::Head], u64),
+) -> Result<Vec<(String, String, u32)>, DebError> {
     let architecture = match &files.control.architecture {
         Some(name) => name,
-        None => tree::architecture(&heads).ok_or_else(|| {
+        None => tree::architecture(heads).ok_or_else(|| {
             DebError(
                 "the package's programs are for several or unknown architectures: set `architecture`".into(),
             )
@@ -71,8 +95,7 @@ pub fn build(
             .map_err(|why| DebError(format!("{}: {why}", own.unwrap_or(name))))?;
         members.extend(script.map(|script| (name.to_owned(), script, 0o755)));
     }
-    let control = control_member(members, files.compression, identity.epoch).map_err(failed)?;
-    assemble(out, &control, data, files.compression, identity.epoch).map_err(failed)
+    Ok(members)
 }
 
 /// What every package has to have: its licence and a changelog (Debian Policy 12.5, 12.7).
@@ -117,9 +140,12 @@ fn documentation(
     Ok(())
 }
 
-/// The packed files, in a temporary file.
-struct Packed {
-    data: File,
+/// Where files are packed to.
+type Data = Writer<BufWriter<Encoder<BufWriter<SpooledTempFile>>>>;
+
+/// Files that have been read, and are being packed.
+struct Read {
+    writer: Data,
     /// Their checksums.
     sums: String,
     /// How its ELF files begin.
@@ -128,85 +154,88 @@ struct Packed {
     size: u64,
 }
 
-fn data_member(
-    source: &dyn Source,
-    tree: &Tree,
-    compression: Compression,
-    epoch: u64,
-    out: &Path,
-) -> Result<Packed, DebError> {
-    let failed = |error: io::Error| DebError::at(out, error);
-    let beside = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::tempfile_in(beside).map_err(failed)?;
-    let encoder = Encoder::new(BufWriter::with_capacity(1 << 18, file), compression, true).map_err(failed)?;
-    let mut writer = Writer::new(BufWriter::with_capacity(1 << 18, encoder));
-    let (mut sums, mut heads, mut installed) = (String::new(), Vec::new(), 0);
-    let top = Entry {
-        name: "./".into(),
-        kind: Kind::Directory,
-        mode: 0o755,
-        owner: (0, "root".into()),
-        group: (0, "root".into()),
-        size: 0,
-        mtime: epoch,
-        link: String::new(),
-    };
-    writer.add(&top, &mut io::empty()).map_err(failed)?;
-    ahead::read(source, tree, |path, item, content| {
+impl Read {
+    fn all(
+        source: &dyn Source,
+        tree: &Tree,
+        compression: Compression,
+        epoch: u64,
+        out: &Path,
+    ) -> Result<Self, DebError> {
+        let failed = |error: io::Error| DebError::at(out, error);
+        let beside = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file = tempfile::spooled_tempfile_in(IN_MEMORY, beside);
+        let encoder =
+            Encoder::new(BufWriter::with_capacity(1 << 18, file), compression, true).map_err(failed)?;
+        let mut writer = Writer::new(BufWriter::with_capacity(1 << 18, encoder));
+        let (mut sums, mut heads, mut installed) = (String::new(), Vec::new(), 0);
         let mut entry = Entry {
-            name: format!("./{path}"),
-            kind: Kind::File,
-            mode: item.mode,
-            owner: item.owner.clone(),
-            group: item.group.clone(),
+            name: "./".into(),
+            kind: Kind::Directory,
+            mode: 0o755,
+            owner: (0, "root".into()),
+            group: (0, "root".into()),
             size: 0,
             mtime: epoch,
             link: String::new(),
         };
-        match content {
-            ahead::Content::Directory => {
-                entry.name.push('/');
-                entry.kind = Kind::Directory;
-                installed += 1;
-                writer.add(&entry, &mut io::empty()).map_err(failed)
+        writer.add(&entry, &mut io::empty()).map_err(failed)?;
+        ahead::read(source, tree, |path, item, content| {
+            // One entry for all: a text of its own for each field of thousands of entries takes its time.
+            entry.name.truncate(2);
+            entry.name.push_str(path);
+            (entry.kind, entry.mode, entry.size) = (Kind::File, item.mode, 0);
+            for (to, from) in [(&mut entry.owner, item.owner), (&mut entry.group, item.group)] {
+                to.0 = from.0;
+                from.1.clone_into(&mut to.1);
             }
-            ahead::Content::Symlink(target) => {
-                entry.kind = Kind::Symlink;
-                installed += 1;
-                target.clone_into(&mut entry.link);
-                writer.add(&entry, &mut io::empty()).map_err(failed)
+            entry.link.clear();
+            match content {
+                ahead::Content::Directory => {
+                    entry.name.push('/');
+                    entry.kind = Kind::Directory;
+                    installed += 1;
+                    writer.add(&entry, &mut io::empty()).map_err(failed)
+                }
+                ahead::Content::Symlink(target) => {
+                    entry.kind = Kind::Symlink;
+                    installed += 1;
+                    target.clone_into(&mut entry.link);
+                    writer.add(&entry, &mut io::empty()).map_err(failed)
+                }
+                ahead::Content::Bytes(bytes, md5) => {
+                    entry.size = bytes.len() as u64;
+                    installed += entry.size.div_ceil(1024);
+                    sum(&mut sums, md5, path);
+                    heads.extend(tree::elf_head(bytes));
+                    writer.add(&entry, &mut &*bytes).map_err(failed)
+                }
+                ahead::Content::Large(mut from, size) => {
+                    let failed = |error: io::Error| DebError(format!("/{path}: {error}"));
+                    entry.size = size;
+                    installed += size.div_ceil(1024);
+                    let mut head = [0; 20];
+                    from.read_exact(&mut head).and_then(|()| from.rewind()).map_err(failed)?;
+                    heads.extend(tree::elf_head(&head));
+                    let mut from = ahead::Hashing::new(from);
+                    writer.add(&entry, &mut from).map_err(failed)?;
+                    sum(&mut sums, from.sum(), path);
+                    Ok(())
+                }
             }
-            ahead::Content::Bytes(bytes, md5) => {
-                entry.size = bytes.len() as u64;
-                installed += entry.size.div_ceil(1024);
-                sum(&mut sums, md5, path);
-                heads.extend(tree::elf_head(&bytes));
-                writer.add(&entry, &mut &*bytes).map_err(failed)
-            }
-            ahead::Content::Large(mut from, size) => {
-                let failed = |error: io::Error| DebError(format!("/{path}: {error}"));
-                entry.size = size;
-                installed += size.div_ceil(1024);
-                let mut head = [0; 20];
-                from.read_exact(&mut head).and_then(|()| from.rewind()).map_err(failed)?;
-                heads.extend(tree::elf_head(&head));
-                let mut from = ahead::Hashing::new(from);
-                writer.add(&entry, &mut from).map_err(failed)?;
-                sum(&mut sums, from.sum(), path);
-                Ok(())
-            }
-        }
-    })?;
-    let finish = || {
-        let encoder = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-        encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)
-    };
-    Ok(Packed { data: finish().map_err(failed)?, sums, heads, size: installed })
+        })?;
+        Ok(Self { writer, sums, heads, size: installed })
+    }
+}
+
+fn finish(writer: Data) -> io::Result<SpooledTempFile> {
+    let encoder = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+    encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)
 }
 
 fn sum(sums: &mut String, md5: ahead::Sum, path: &str) {
-    for byte in md5 {
-        sums.push_str(&format!("{byte:02x}"));
+    for digit in md5.into_iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+        sums.push(char::from_digit(digit.into(), 16).unwrap_or_default());
     }
     sums.push_str("  ");
     sums.push_str(path);
@@ -242,14 +271,13 @@ fn control_member(
 fn assemble(
     out: &Path,
     control: &[u8],
-    mut data: File,
+    mut data: SpooledTempFile,
     compression: Compression,
     epoch: u64,
 ) -> io::Result<()> {
     let beside = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".debark-").tempfile_in(beside)?;
     let size = data.stream_position()?;
-    data.rewind()?;
     file.write_all(ar::MAGIC)?;
     ar::header(&mut file, "debian-binary", 4, epoch)?;
     file.write_all(b"2.0\n")?;
@@ -257,8 +285,14 @@ fn assemble(
     file.write_all(control)?;
     ar::pad(&mut file, control.len() as u64)?;
     ar::header(&mut file, &format!("data.tar{}", suffix(compression)), size, epoch)?;
-    // As files, so that the kernel copies.
-    io::copy(&mut data, file.as_file_mut())?;
+    match data.into_inner() {
+        SpooledData::InMemory(data) => file.write_all(data.get_ref())?,
+        // As files, so that the kernel copies.
+        SpooledData::OnDisk(mut data) => {
+            data.rewind()?;
+            io::copy(&mut data, file.as_file_mut())?;
+        }
+    }
     ar::pad(&mut file, size)?;
     place(file, out)
 }

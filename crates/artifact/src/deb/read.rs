@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use debark_order::{Digest, InvalidName, PackageName, PackageVersion};
@@ -134,7 +136,7 @@ impl Deb {
         {
             return Err(bad("its architecture is none"));
         }
-        let (digest, payload_digest, size) = digests(&mut file, &payload).map_err(failed)?;
+        let (digest, payload_digest, size) = digests(&file, &payload).map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
             size,
@@ -240,28 +242,36 @@ fn control_files(file: &mut File, member: &Member) -> io::Result<BTreeMap<String
     Ok(found)
 }
 
-/// Digests of the whole and of the payload, and the size, in one pass.
-fn digests(file: &mut File, payload: &[Member; 3]) -> io::Result<(Digest, Digest, u64)> {
-    let (mut whole, mut signed, mut at) = (Sha256::new(), Sha256::new(), 0_u64);
+/// Digests of the whole and of the payload, and the size. Each by a thread of its own: the one cannot be told from the other.
+fn digests(file: &File, payload: &[Member; 3]) -> io::Result<(Digest, Digest, u64)> {
+    let members = payload.each_ref().map(|member| member.offset..member.offset + member.size);
+    std::thread::scope(|scope| {
+        let signed = scope.spawn(|| digest(file, &members));
+        // Up to where it ends.
+        let (whole, size) = digest(file, std::slice::from_ref(&(0..u64::MAX)))?;
+        let signed = signed.join().map_err(|_| io::Error::other("a thread that reads it has died"))?;
+        Ok((whole, signed?.0, size))
+    })
+}
+
+/// The digest of parts of a file, and how many bytes they have.
+fn digest(file: &File, parts: &[Range<u64>]) -> io::Result<(Digest, u64)> {
+    let (mut sum, mut size) = (Sha256::new(), 0);
     let mut buffer = vec![0; 1 << 17];
-    file.rewind()?;
-    loop {
-        let read = match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        let bytes = buffer.get(..read).unwrap_or_default();
-        whole.update(bytes);
-        for member in payload {
-            // The part of this piece that belongs to the member.
-            let from = member.offset.saturating_sub(at).min(read as u64);
-            let to = (member.offset + member.size).saturating_sub(at).min(read as u64);
-            let range = usize::try_from(from).unwrap_or(read)..usize::try_from(to).unwrap_or(read);
-            signed.update(bytes.get(range).unwrap_or_default());
+    for part in parts {
+        let mut at = part.start;
+        while at < part.end {
+            let most = usize::try_from(part.end - at).unwrap_or(buffer.len()).min(buffer.len());
+            let read = match file.read_at(buffer.get_mut(..most).unwrap_or_default(), at) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            sum.update(buffer.get(..read).unwrap_or_default());
+            at += read as u64;
         }
-        at += read as u64;
+        size += at - part.start;
     }
-    Ok((Digest::from_bytes(whole.finalize().into()), Digest::from_bytes(signed.finalize().into()), at))
+    Ok((Digest::from_bytes(sum.finalize().into()), size))
 }

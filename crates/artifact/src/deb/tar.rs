@@ -120,7 +120,8 @@ fn header(entry: &Entry) -> [u8; 512] {
     put(&mut block, 297, 31, entry.group.1.as_bytes());
     put(&mut block, 148, 8, b"        ");
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    put(&mut block, 148, 8, format!("{sum:06o}\0 ").as_bytes());
+    // Six digits, which hold any sum of 512 bytes, a NUL and the space that is there already.
+    number(&mut block, 148, 7, sum.into());
     block
 }
 
@@ -133,10 +134,15 @@ fn put(block: &mut [u8; 512], at: usize, size: usize, text: &[u8]) {
 
 /// Octal digits, or GNU's binary form for what does not fit.
 fn number(block: &mut [u8; 512], at: usize, size: usize, value: u64) {
-    let digits = format!("{value:0width$o}", width = size - 1);
-    if digits.len() < size {
-        put(block, at, size, digits.as_bytes());
-    } else {
+    let mut rest = value;
+    if let Some((end, digits)) = block.get_mut(at..at + size).and_then(<[u8]>::split_last_mut) {
+        for digit in digits.iter_mut().rev() {
+            *digit = b"01234567"[usize::try_from(rest % 8).unwrap_or_default()];
+            rest /= 8;
+        }
+        *end = 0;
+    }
+    if rest > 0 {
         let mut bytes = vec![0; size - 8];
         bytes.extend_from_slice(&value.to_be_bytes());
         bytes[0] |= 0x80;

@@ -75,9 +75,9 @@ pub struct Item {
     /// Permissions.
     pub mode: u32,
     /// Number and name.
-    pub owner: (u32, String),
+    pub owner: (u32, &'static str),
     /// Number and name.
-    pub group: (u32, String),
+    pub group: (u32, &'static str),
     /// Whether an administrator's changes are kept (Debian Policy 10.7).
     pub conffile: bool,
 }
@@ -135,20 +135,20 @@ impl Tree {
     /// # Errors
     /// Something is there.
     pub fn add_bytes(&mut self, path: &str, bytes: Vec<u8>) -> Result<(), DebError> {
-        self.insert(path, root_owned(Content::Bytes(bytes), 0o644))?;
+        self.insert(path.to_owned(), root_owned(Content::Bytes(bytes), 0o644))?;
         self.close()
     }
 
-    fn insert(&mut self, path: &str, item: Item) -> Result<(), DebError> {
+    fn insert(&mut self, path: String, item: Item) -> Result<(), DebError> {
         if self.items.len() >= MAX_ENTRIES {
             return Err(DebError(format!("the package has more than {MAX_ENTRIES} files")));
         }
-        match self.items.get(path) {
+        match self.items.get(&path) {
             // A directory may be named by an entry of its own, and come with a tree as well.
             Some(there) if there.content == Content::Directory && item.content == Content::Directory => {}
             Some(_) => return Err(DebError(format!("two entries of the package are for /{path}"))),
             None => {
-                self.items.insert(path.to_owned(), item);
+                self.items.insert(path, item);
             }
         }
         Ok(())
@@ -156,8 +156,13 @@ impl Tree {
 
     /// Directories that lead to entries; nothing is below a file.
     fn close(&mut self) -> Result<(), DebError> {
-        let mut missing = Vec::new();
+        let (mut missing, mut before) = (Vec::new(), "");
         for path in self.items.keys() {
+            // Thousands of neighbours share one directory.
+            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+            if std::mem::replace(&mut before, directory) == directory {
+                continue;
+            }
             for (at, _) in path.match_indices('/') {
                 let above = &path[..at];
                 match self.items.get(above) {
@@ -183,7 +188,7 @@ impl Tree {
         };
         // Both systemd and debhelper of every supported release know this place, and /lib is a link to /usr/lib.
         self.insert(
-            &format!("usr/lib/systemd/system/{}", unit.name()),
+            format!("usr/lib/systemd/system/{}", unit.name()),
             root_owned(Content::File(place), 0o644),
         )
     }
@@ -191,18 +196,18 @@ impl Tree {
     fn entry(&mut self, source: &dyn Source, entry: &Entry) -> Result<(), DebError> {
         let into = entry.dst.ends_with('/') && !matches!(entry.kind, EntryKind::Directory);
         let dst = entry.dst.trim_matches('/').to_owned();
-        let owner = (number(&USERS, &entry.owner, "user")?, entry.owner.clone());
-        let group = (number(&GROUPS, &entry.group, "group")?, entry.group.clone());
+        let owner = known(&USERS, &entry.owner, "user")?;
+        let group = known(&GROUPS, &entry.group, "group")?;
         let item = |content: Content, mode: u32| Item {
             content,
             mode,
-            owner: owner.clone(),
-            group: group.clone(),
+            owner,
+            group,
             conffile: matches!(entry.kind, EntryKind::Config { .. }),
         };
         match &entry.kind {
-            EntryKind::Directory => self.insert(&dst, item(Content::Directory, entry.mode.unwrap_or(0o755))),
-            EntryKind::Symlink { target } => self.insert(&dst, item(Content::Symlink(target.clone()), 0o777)),
+            EntryKind::Directory => self.insert(dst, item(Content::Directory, entry.mode.unwrap_or(0o755))),
+            EntryKind::Symlink { target } => self.insert(dst, item(Content::Symlink(target.clone()), 0o777)),
             EntryKind::File { src } | EntryKind::Config { src } => {
                 let found = matching(source, src)?;
                 let several = src.contains('*');
@@ -218,7 +223,7 @@ impl Tree {
                         Node::Directory(path) => self.directory(source, &path, &dst, entry.mode, &item)?,
                         Node::File(place, program) => {
                             let mode = entry.mode.unwrap_or(default_mode(program));
-                            self.insert(&dst, item(Content::File(place), mode))?;
+                            self.insert(dst, item(Content::File(place), mode))?;
                         }
                         Node::Link(_) | Node::Other => {
                             return Err(DebError(format!("{src} is neither a file nor a directory")));
@@ -240,18 +245,18 @@ impl Tree {
         item: &dyn Fn(Content, u32) -> Item,
     ) -> Result<(), DebError> {
         if !dst.is_empty() {
-            self.insert(dst, Item { conffile: false, ..item(Content::Directory, 0o755) })?;
+            self.insert(dst.to_owned(), Item { conffile: false, ..item(Content::Directory, 0o755) })?;
         }
         for (name, node) in source.list(from)? {
             let dst = if dst.is_empty() { name } else { format!("{dst}/{name}") };
             match node {
                 Node::Link(target) => {
-                    self.insert(&dst, Item { conffile: false, ..item(Content::Symlink(target), 0o777) })?;
+                    self.insert(dst, Item { conffile: false, ..item(Content::Symlink(target), 0o777) })?;
                 }
                 Node::Directory(path) => self.directory(source, &path, &dst, mode, item)?,
                 Node::File(place, program) => {
                     let mode = mode.unwrap_or(default_mode(program));
-                    self.insert(&dst, item(Content::File(place), mode))?;
+                    self.insert(dst, item(Content::File(place), mode))?;
                 }
                 Node::Other => {
                     return Err(DebError(format!("/{dst} would be neither a file nor a directory")));
@@ -298,11 +303,11 @@ fn elf_architecture(head: &[u8; 20]) -> Option<&'static str> {
 }
 
 fn root_owned(content: Content, mode: u32) -> Item {
-    Item { content, mode, owner: (0, "root".into()), group: (0, "root".into()), conffile: false }
+    Item { content, mode, owner: (0, "root"), group: (0, "root"), conffile: false }
 }
 
-fn number(known: &[(&str, u32)], name: &str, what: &str) -> Result<u32, DebError> {
-    known.iter().find(|(known, _)| *known == name).map(|(_, number)| *number).ok_or_else(|| {
+fn known(all: &[(&'static str, u32)], name: &str, what: &str) -> Result<(u32, &'static str), DebError> {
+    all.iter().find(|(known, _)| *known == name).map(|(known, number)| (*number, *known)).ok_or_else(|| {
         DebError(format!(
             "{name:?} is no {what} that every Debian has: make it in the package's postinst, and give it its files there"
         ))

@@ -62,7 +62,7 @@ fn code(outcome: &Outcome) -> ExitCode {
         return ExitCode::from(exit::INTERRUPTED);
     }
     let failed = if outcome.failed.is_empty() { 0 } else { exit::FAILED };
-    let unreachable = if outcome.unreachable.is_empty() { 0 } else { exit::UNREACHABLE };
+    let unreachable = debark_connect::exit_code(outcome.unreachable.values().copied());
     ExitCode::from(failed | unreachable)
 }
 

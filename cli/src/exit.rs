@@ -8,8 +8,8 @@ pub const BAD_INPUT: u8 = 1;
 pub const FAILED: u8 = 2;
 /// A rule forbids it: held, frozen, not promoted, not trusted; nothing was touched.
 pub const REFUSED: u8 = 3;
-/// Some host could not be reached, or was lost.
-pub const UNREACHABLE: u8 = 4;
+/// Some host could not be reached, or was lost. A bit: the reason may add to it.
+pub const UNREACHABLE: u8 = debark_connect::UNREACHABLE;
 /// Stopped by Ctrl-C or SIGTERM.
 pub const INTERRUPTED: u8 = 130;
 

@@ -44,7 +44,7 @@ pub fn run(args: &SshArgs) -> ExitCode {
     };
     if let Err(problem) = ways.prepare(&mut target) {
         exit::usage(&problem.message, problem.hint.as_deref());
-        return ExitCode::from(exit::UNREACHABLE);
+        return ExitCode::from(problem.kind.code());
     }
     let ssh = target.interactive();
     ssh.warnings.iter().chain(&ways.warnings()).for_each(|text| anstream::eprintln!("warning: {text}"));
@@ -69,5 +69,5 @@ fn untrusted(target: &debark_connect::Target, code: u8) -> Option<ExitCode> {
     }
     let problem = target.greet().err().filter(|problem| problem.kind.is_untrusted())?;
     exit::usage(&problem.message, problem.hint.as_deref());
-    Some(ExitCode::from(exit::UNREACHABLE))
+    Some(ExitCode::from(problem.kind.code()))
 }

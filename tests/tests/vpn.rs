@@ -120,11 +120,11 @@ impl Site {
     #[track_caller]
     fn unreachable(&self, config: &str, change: &dyn Fn(String) -> String) -> String {
         let run = Run::of(&mut self.command(config, change, LOOK, &["-l", "h1", "-T", "4"]));
-        assert_eq!(run.status.code(), Some(4), "{}", run.said());
+        let code = run.status.code().unwrap_or_default();
         let event = run.events.iter().find(|event| event["event"] == "unreachable");
         let event = event.unwrap_or_else(|| panic!("{}", run.said()));
         let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-        format!("[{}] {} | {}", text("kind"), text("message"), text("hint"))
+        format!("[{} {code}] {} | {}", text("kind"), text("message"), text("hint"))
     }
 
     fn left_over(&self) -> Vec<String> {
@@ -252,14 +252,14 @@ fn each_failure_has_its_own_words(site: &Site) {
     let same = |text: String| text;
     let other = debark_tunnel::SecretKey::generate();
     let said = site.unreachable(&with("PrivateKey", &other.encoded()), &same);
-    says(&said, &["[vpn_handshake]", "has not answered the handshake", "`PublicKey` is its key"]);
+    says(&said, &["[vpn_handshake 92]", "has not answered the handshake", "`PublicKey` is its key"]);
     let said = site.unreachable(&with("AllowedIPs", "10.99.0.0/24"), &same);
-    says(&said, &["[vpn_route]", "no peer of the tunnel allows the address", "AllowedIPs"]);
+    says(&said, &["[vpn_route 100]", "no peer of the tunnel allows the address", "AllowedIPs"]);
     let said = site.unreachable(&with("Endpoint", "no-such-gateway.invalid:51820"), &same);
-    says(&said, &["[vpn_endpoint]", "the tunnel's endpoint no-such-gateway.invalid:51820 d", "resolve"]);
+    says(&said, &["[vpn_endpoint 76]", "the tunnel's endpoint no-such-gateway.invalid:51820 d", "resolve"]);
     // The gateway gives nobody this address, and forwards nothing of its own to nobody: the peer's side of allowed-ips.
     let said = site.unreachable(&with("Address", "10.215.250.9/32"), &same);
-    says(&said, &["[timed_out]", "does not answer through the tunnel", "10.215.250.9"]);
+    says(&said, &["[timed_out 4]", "does not answer through the tunnel", "10.215.250.9"]);
     let address = site.lab.host("h1").unwrap().address().to_string();
     let named = |text: String| text.replace(&format!("ansible_host={address} "), "ansible_host=web.corp ");
     let said = site.unreachable(&config, &named);
@@ -267,19 +267,19 @@ fn each_failure_has_its_own_words(site: &Site) {
     let dns = config.replace("[Peer]", &format!("DNS = {address}\n[Peer]"));
     let said = site.unreachable(&dns, &named);
     // A query that is refused and one that is lost end in different words.
-    says(&said, &["[vpn_dns]", "name server", "web.corp"]);
+    says(&said, &["[vpn_dns 108]", "name server", "web.corp"]);
     let refused = |text: String| text.replace("ansible_user=root", "ansible_user=root ansible_port=2222");
     let said = site.unreachable(&config, &refused);
-    says(&said, &["[refused]", ":2222 refuses the connection"]);
+    says(&said, &["[refused 4]", ":2222 refuses the connection"]);
     site.lab.stop_gateway().unwrap();
     let said = site.unreachable(&config, &same);
     site.lab.start_gateway().unwrap();
     says(
         &said,
-        &["[vpn_handshake]", "is down: its machine says that nothing listens", "start WireGuard there"],
+        &["[vpn_down 84]", "is down: its machine says that nothing listens", "start WireGuard there"],
     );
     let said = site.unreachable(&with("PrivateKey", "nonsense"), &same);
-    says(&said, &["[vpn_config]", "wg.conf:2: `PrivateKey` is no key"]);
+    says(&said, &["[vpn_config 4]", "wg.conf:2: `PrivateKey` is no key"]);
     let absent = |text: String| {
         let vpn = text.find("debark_vpn=").unwrap();
         let end = text[vpn..].find('\n').unwrap();

@@ -97,7 +97,7 @@ pub fn run(args: &TrustArgs) -> ExitCode {
             Fate::Declined => exit::REFUSED,
             Fate::Not(problem) if problem.kind.is_untrusted() => exit::REFUSED,
             Fate::Not(problem) if problem.kind == ProblemKind::Local => exit::BAD_INPUT,
-            Fate::Not(_) => exit::UNREACHABLE,
+            Fate::Not(problem) => problem.kind.code(),
         };
         // What is refused weighs more than what is not there.
         code = match (code, own) {

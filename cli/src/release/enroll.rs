@@ -213,7 +213,7 @@ fn show(args: &EnrollArgs, target: &Target, result: &Result<Vec<String>, EnrolEr
         }
         Err(EnrolError::Unreachable(problem)) => {
             exit::usage(&problem.message, problem.hint.as_deref());
-            exit::UNREACHABLE
+            problem.kind.code()
         }
         Err(EnrolError::Failed(message, hint)) => {
             exit::usage(message, hint.as_deref());

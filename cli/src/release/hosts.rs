@@ -177,7 +177,7 @@ impl Place<'_> {
         };
         let names = |hosts: &mut dyn Iterator<Item = String>| hosts.collect::<Vec<_>>();
         let failed = on("a task failed on", names(&mut outcome.failed.iter().map(ToString::to_string)));
-        let lost = on("no way to", names(&mut outcome.unreachable.iter().map(ToString::to_string)));
+        let lost = on("no way to", names(&mut outcome.unreachable.keys().map(ToString::to_string)));
         match failed.or(lost) {
             Some(text) => Err(text),
             None if outcome.interrupted > 0 => Err("interrupted".into()),

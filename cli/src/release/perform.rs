@@ -336,7 +336,8 @@ impl Job<'_> {
     }
 
     fn code(&self, ending: &Ending, behind: usize, good: usize) -> ExitCode {
-        let lost = if behind > 0 { exit::UNREACHABLE } else { 0 };
+        let away = debark_connect::exit_code(ending.away.iter().copied());
+        let lost = if behind > 0 { away.max(exit::UNREACHABLE) } else { 0 };
         let code = match ending.outcome {
             _ if ending.interrupted => exit::INTERRUPTED,
             // Within the budget: the deployment is good, and says who is behind.
@@ -351,7 +352,7 @@ impl Job<'_> {
                 if failed { exit::FAILED } else { 0 }
             }
             Outcome::Succeeded => lost,
-            _ if ending.unreachable => exit::UNREACHABLE,
+            _ if ending.unreachable => away.max(exit::UNREACHABLE),
             Outcome::Refused if ending.hosts.iter().all(|host| host.result != HostOutcome::Behind) => {
                 exit::REFUSED
             }

@@ -114,15 +114,10 @@ fn of(args: &StatusArgs, desk: &Desk, name: &Environment) -> Result<u8, Problem>
     } else {
         shown(name, &state, &rows);
     }
-    let mut code = 0;
-    for row in &rows {
-        code |= match row.verdict {
-            Verdict::Ok | Verdict::Recorded => 0,
-            Verdict::Unreachable => exit::UNREACHABLE,
-            _ => exit::FAILED,
-        };
-    }
-    Ok(code)
+    let fine = |row: &Row| matches!(row.verdict, Verdict::Ok | Verdict::Recorded | Verdict::Unreachable);
+    let failed = if rows.iter().all(fine) { 0 } else { exit::FAILED };
+    let away = rows.iter().filter(|row| row.verdict == Verdict::Unreachable).map(|row| row.away);
+    Ok(failed | debark_connect::exit_code(away))
 }
 
 fn shown(name: &Environment, state: &State, rows: &[Row]) {

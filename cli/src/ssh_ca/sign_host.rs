@@ -81,7 +81,7 @@ fn of_hosts(args: &SignHostArgs, ca: &CaArgs, sources: &Arc<SourceMap>) -> Resul
             Ok(read) => read,
             Err(problem) => {
                 exit::usage(&format!("{host}: {}", problem.message), problem.hint.as_deref());
-                code = ExitCode::from(exit::UNREACHABLE);
+                code = ExitCode::from(problem.kind.code());
                 continue;
             }
         };

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use debark_connect::{Target, Vpn, Ways};
+use debark_connect::{Problem, ProblemKind, Target, Vpn, Ways};
 use debark_playbook::inventory::Limit;
 use debark_playbook::{Diagnostic, SourceMap};
 use debark_tunnel::{PeerStatus, dial_by};
@@ -28,8 +28,8 @@ const AT_ONCE: usize = 50;
 ///
 /// To see whether a host is closed outside, one connection to it is tried outside, by its address, on purpose.
 ///
-/// Exit codes: 0 all hosts are reached inside only, 1 bad input, 2 a host can be reached outside, 4 a host cannot be
-/// reached inside, 6 both.
+/// Exit codes: 0 all hosts are reached inside only, 1 bad input, 2 a host can be reached outside, 4 or more a host cannot
+/// be reached inside (docs/reference/exit-codes.md), 6 or more both.
 #[derive(clap::Args)]
 pub struct CheckArgs {
     /// The hosts: names, groups, patterns
@@ -76,7 +76,8 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     }
     ways.warnings().iter().for_each(|text| anstream::eprintln!("warning: {text}"));
     found.iter().for_each(|seen| seen.show(args.common.json));
-    let unreachable = if found.iter().any(|seen| seen.inside.is_err()) { exit::UNREACHABLE } else { 0 };
+    let away = found.iter().filter_map(|seen| seen.inside.as_ref().err());
+    let unreachable = debark_connect::exit_code(away.map(|problem| Some(problem.kind)));
     let open = if found.iter().any(|seen| seen.vpn && seen.outside == Some(true)) { exit::FAILED } else { 0 };
     ExitCode::from(unreachable | open)
 }
@@ -87,7 +88,7 @@ struct Seen {
     /// Whether it is behind a VPN.
     vpn: bool,
     /// How long it took to answer, or why it does not.
-    inside: Result<Duration, (String, String)>,
+    inside: Result<Duration, Problem>,
     /// Whether it answers outside; `None`: nobody can tell, or it is not to be closed there.
     outside: Option<bool>,
 }
@@ -114,7 +115,7 @@ fn look_at(target: &Target, ways: &Ways) -> Seen {
     let port = target.port.unwrap_or(22);
     let patience = Duration::from_secs(target.timeout.max(1).into());
     let begun = Instant::now();
-    let plain = |message: &str| (message.to_owned(), String::new());
+    let plain = |message: &str| Problem::new(ProblemKind::Vpn, message);
     let inside = match &target.vpn {
         Vpn::Interface(name) => dial_by(name, &target.host, port, patience),
         vpn => match ways.tunnel(vpn) {
@@ -140,9 +141,11 @@ fn look_at(target: &Target, ways: &Ways) -> Seen {
     let inside = match inside {
         Ok(fd) => match greets(fd, patience) {
             true => Ok(begun.elapsed()),
-            false => Err(plain("it takes the connection, and no SSH server greets")),
+            false => {
+                Err(Problem::new(ProblemKind::Garbage, "it takes the connection, and no SSH server greets"))
+            }
         },
-        Err(failure) => Err((failure.message, failure.hint)),
+        Err(failure) => Err(failure.into()),
     };
     let address = target.host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port));
     // By an interface that the system runs there is no outside to look from.
@@ -167,7 +170,7 @@ impl Seen {
         if json {
             let (took, why) = match &self.inside {
                 Ok(took) => (Some(millis(*took)), None),
-                Err((why, _)) => (None, Some(why)),
+                Err(problem) => (None, Some(&problem.message)),
             };
             let line = json!({"event": "host", "host": self.host, "vpn": self.vpn, "inside": took.is_some(), "inside_ms": took, "message": why, "outside": self.outside});
             return anstream::println!("{line}");
@@ -182,9 +185,9 @@ impl Seen {
                 "{}",
                 format!("{}  inside in {} ms  {outside}", self.host, millis(*took)).trim_end()
             ),
-            Err((why, hint)) => {
+            Err(Problem { message: why, hint, .. }) => {
                 anstream::println!("{}", format!("{}  not reached: {why}  {outside}", self.host).trim_end());
-                if !hint.is_empty() {
+                if let Some(hint) = hint {
                     anstream::println!("    hint: {hint}");
                 }
             }

@@ -4,8 +4,18 @@ use std::fmt;
 
 use debark_tunnel::{Failure, Stage};
 
+/// The exit code's bit that says that a host cannot be reached, or was lost.
+pub const UNREACHABLE: u8 = 4;
+
+/// The exit code for hosts that cannot be reached, each for this reason, if it is known: 0 if there is none, that of the reason if all have the
+/// same, else plain [`UNREACHABLE`].
+pub fn exit_code(reasons: impl IntoIterator<Item = Option<ProblemKind>>) -> u8 {
+    let codes = reasons.into_iter().map(|reason| reason.map_or(UNREACHABLE, ProblemKind::code));
+    codes.reduce(|one, other| if one == other { one } else { UNREACHABLE }).unwrap_or(0)
+}
+
 /// What kind of trouble it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProblemKind {
     /// No key of the host is in known_hosts.
     UnknownHostKey,
@@ -37,6 +47,8 @@ pub enum ProblemKind {
     Garbage,
     /// The VPN's gateway has no address.
     VpnEndpoint,
+    /// Nothing listens where the VPN's gateway should be.
+    VpnDown,
     /// The VPN's gateway does not answer, or takes none of our keys.
     VpnHandshake,
     /// The VPN does not lead to the host's address.
@@ -72,6 +84,7 @@ impl ProblemKind {
             Self::Agent => "agent",
             Self::Garbage => "garbage",
             Self::VpnEndpoint => "vpn_endpoint",
+            Self::VpnDown => "vpn_down",
             Self::VpnHandshake => "vpn_handshake",
             Self::VpnRoute => "vpn_route",
             Self::VpnName => "vpn_name",
@@ -79,6 +92,37 @@ impl ProblemKind {
             Self::VpnConfig => "vpn_config",
             Self::Vpn => "vpn",
             Self::Local => "local",
+        }
+    }
+
+    /// The exit code of a command that this alone keeps from its hosts: [`UNREACHABLE`] is in each of them, as a bit, and those who refuse or are
+    /// refused add what tells them apart. None reaches 124, from where on shells and timeout(1) have their own.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::KeysNotTaken => 12,
+            Self::Denied => 20,
+            Self::ExpiredCertificate => 28,
+            Self::RevokedKey => 36,
+            Self::UnknownHostKey => 44,
+            Self::ChangedHostKey => 52,
+            Self::RevokedHostKey => 60,
+            Self::HostCertificate => 68,
+            Self::VpnEndpoint => 76,
+            Self::VpnDown => 84,
+            Self::VpnHandshake => 92,
+            Self::VpnRoute => 100,
+            Self::VpnDns => 108,
+            Self::VpnName => 116,
+            // What may be over by the next try, and what is wrong on this machine.
+            Self::Refused
+            | Self::TimedOut
+            | Self::NoRoute
+            | Self::Lost
+            | Self::Agent
+            | Self::Garbage
+            | Self::VpnConfig
+            | Self::Vpn
+            | Self::Local => UNREACHABLE,
         }
     }
 
@@ -135,6 +179,7 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let kind = match failure.stage {
             Stage::Endpoint => ProblemKind::VpnEndpoint,
+            Stage::Down => ProblemKind::VpnDown,
             Stage::Handshake => ProblemKind::VpnHandshake,
             Stage::Route => ProblemKind::VpnRoute,
             Stage::Name => ProblemKind::VpnName,
@@ -146,5 +191,21 @@ impl From<Failure> for Problem {
         };
         let problem = Self::new(kind, failure.message);
         if failure.hint.is_empty() { problem } else { problem.hint(failure.hint) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_of_one_reason() {
+        let codes = |reasons: &[ProblemKind]| exit_code(reasons.iter().copied().map(Some));
+        assert_eq!(codes(&[]), 0);
+        assert_eq!(codes(&[ProblemKind::VpnDns, ProblemKind::VpnDns]), 108);
+        assert_eq!(codes(&[ProblemKind::VpnDns, ProblemKind::VpnDown]), 4);
+        assert_eq!(exit_code([Some(ProblemKind::VpnDns), None]), 4);
+        // Whoever tests for the bit of a failed host, or of one that is away, finds it.
+        assert!((0..15).map(|n| UNREACHABLE + 8 * n).all(|code| code & 7 == UNREACHABLE && code | 2 < 124));
     }
 }

@@ -7,13 +7,13 @@ mod further;
 mod guard;
 mod sessions;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use debark_connect::Incoming;
 use debark_connect::guard::Verdict;
+use debark_connect::{Incoming, ProblemKind};
 use debark_value::Value;
 use debark_wire::{Answer, Cost, FromAgent, PlayEnd, ToAgent};
 use indexmap::IndexMap;
@@ -85,8 +85,8 @@ pub struct Outcome {
     pub recap: Recap,
     /// Hosts on which a task failed.
     pub failed: BTreeSet<String>,
-    /// Hosts that could not be reached or were lost.
-    pub unreachable: BTreeSet<String>,
+    /// Hosts that could not be reached or were lost, and why, if one reason is known.
+    pub unreachable: BTreeMap<String, Option<ProblemKind>>,
     /// How often it was interrupted.
     pub interrupted: u32,
     /// Why a play could not begin.
@@ -184,7 +184,7 @@ impl<'a> Engine<'a> {
     }
 
     fn gone(&self) -> BTreeSet<String> {
-        self.outcome.failed.union(&self.outcome.unreachable).cloned().collect()
+        self.outcome.failed.iter().chain(self.outcome.unreachable.keys()).cloned().collect()
     }
 
     fn play(&mut self, index: u32) -> Result<(), String> {
@@ -394,9 +394,13 @@ impl<'a> Engine<'a> {
         }
         if failed {
             // Another host that a task needed, or this one by a task's login, counts as in Ansible.
-            let unreached = self.hosts.get(name).is_some_and(|host| host.absent || host.unreached);
-            let set = if unreached { &mut self.outcome.unreachable } else { &mut self.outcome.failed };
-            set.insert(name.to_owned());
+            let host = self.hosts.get(name);
+            let absent = host.and_then(|host| host.absent);
+            if absent.is_some() || host.is_some_and(|host| host.unreached) {
+                self.outcome.unreachable.insert(name.to_owned(), absent);
+            } else {
+                self.outcome.failed.insert(name.to_owned());
+            }
         }
         if let Some(host) = self.hosts.get_mut(name) {
             host.notified.clear();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use debark_connect::ProblemKind;
 use debark_value::Map;
 use debark_wire::{Logins, ToAgent};
 
@@ -43,8 +44,8 @@ pub(crate) struct Host {
     pub(crate) phase: Phase,
     /// The session.
     pub(crate) channel: Option<Box<dyn Channel>>,
-    /// Whether the session is with an agent that stands in for the host, which cannot be reached.
-    pub(crate) absent: bool,
+    /// That the session is with an agent that stands in for the host, and why the host cannot be reached.
+    pub(crate) absent: Option<ProblemKind>,
     /// Whether its last task found unreachable what it needed.
     pub(crate) unreached: bool,
     /// How it was reached.
@@ -79,7 +80,7 @@ impl Default for Host {
             further: None,
             phase: Phase::Waiting,
             channel: None,
-            absent: false,
+            absent: None,
             unreached: false,
             route: String::new(),
             queued: Vec::new(),

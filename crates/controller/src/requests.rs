@@ -183,7 +183,7 @@ impl Engine<'_> {
             invocation.become_password = self.world.become_password(real);
         }
         let other = &self.by_login(real, logins);
-        if self.hosts.get(other).is_some_and(|other| other.absent || other.phase == Phase::Over) {
+        if self.hosts.get(other).is_some_and(|other| other.absent.is_some() || other.phase == Phase::Over) {
             let outcome = unreachable(&format!("{real} cannot be reached"));
             return self.answer(host, id, Ok(Answer::Outcome(Box::new(outcome))));
         }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use debark_connect::ProblemKind;
 use debark_ledger::{AppendError, DeployAction, Finished, HostResult, Outcome, Started};
 use debark_order::order::NAMESPACE;
 use debark_order::sshsig::{SignatureError, Signer};
@@ -92,6 +93,8 @@ pub struct Ending {
     pub interrupted: bool,
     /// It failed because hosts could not be reached.
     pub unreachable: bool,
+    /// Why hosts cannot be reached: one for each that is behind.
+    pub away: Vec<Option<ProblemKind>>,
     /// Why the last entry could not be recorded, if it could not.
     pub unrecorded: Option<AppendError>,
 }
@@ -183,6 +186,8 @@ pub fn deploy(
     let slots =
         || deployment.slots.iter().map(|slot| slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     let results: Vec<HostResult> = slots().map(|slot| slot.result(&wanted.version)).collect();
+    let behind = slots().filter(|slot| matches!(slot.standing, Standing::Lost { .. }));
+    let away = behind.map(|slot| slot.away).collect();
     let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (outcome, bad, message, unreachable) = match stop {
         Some(stop) => (stop.outcome, stop.bad, Some(stop.message), stop.unreachable),
@@ -198,7 +203,18 @@ pub fn deploy(
     };
     let unrecorded = book.finish(finished).err();
     let interrupted = interrupted.load(Ordering::Relaxed) && outcome != Outcome::Succeeded;
-    Ok(Ending { sequence, outcome, bad, message, hosts: results, took, interrupted, unreachable, unrecorded })
+    Ok(Ending {
+        sequence,
+        outcome,
+        bad,
+        message,
+        hosts: results,
+        took,
+        interrupted,
+        unreachable,
+        away,
+        unrecorded,
+    })
 }
 
 fn seal(

@@ -68,6 +68,8 @@ pub struct Slot {
     kept: bool,
     /// What went wrong, and why.
     pub trouble: Option<(Cause, String)>,
+    /// Why it cannot be reached.
+    pub away: Option<ProblemKind>,
     began: Instant,
     took: Duration,
 }
@@ -85,6 +87,7 @@ impl Slot {
             live: false,
             kept: false,
             trouble: None,
+            away: None,
             began: Instant::now(),
             took: Duration::ZERO,
         }
@@ -275,8 +278,9 @@ impl Slot {
         } else {
             Standing::Failed { touched }
         };
-        if cause == Cause::Unreachable {
+        if let HostError::Unreachable(problem) = error {
             self.link = None;
+            self.away = Some(problem.kind);
         }
         self.trouble.get_or_insert((cause, error.to_string()));
         monitor.event(Event::Trouble {

@@ -82,6 +82,9 @@ pub struct Row {
     pub why: Option<String>,
     /// Earlier versions that the host keeps.
     pub kept: Vec<PackageVersion>,
+    /// Why the host cannot be reached.
+    #[serde(skip)]
+    pub away: Option<ProblemKind>,
 }
 
 /// One line for a package on a host.
@@ -97,14 +100,16 @@ pub fn row(host: &str, package: &PackageName, state: &State, seen: Option<&Seen>
         verdict: Verdict::Recorded,
         why: None,
         kept: Vec::new(),
+        away: None,
     };
     let seen = match seen {
         Some(Ok(seen)) => seen,
         Some(Err(error)) => {
-            (row.verdict, row.why) = (Verdict::Unreachable, Some(error.to_string()));
-            if let HostError::Gate(_) = error {
-                row.verdict = Verdict::Broken;
-            }
+            row.why = Some(error.to_string());
+            (row.verdict, row.away) = match error {
+                HostError::Unreachable(problem) => (Verdict::Unreachable, Some(problem.kind)),
+                HostError::Gate(_) => (Verdict::Broken, None),
+            };
             return row;
         }
         None => {

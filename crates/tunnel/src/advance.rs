@@ -323,7 +323,7 @@ impl Engine {
         };
         if peer.refused {
             return Some(Failure::new(
-                Stage::Handshake,
+                Stage::Down,
                 format!(
                     "the WireGuard gateway {name} is down: its machine says that nothing listens on that port"
                 ),

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Stage {
     /// The gateway's name does not resolve.
     Endpoint,
+    /// The gateway's machine says that nothing listens there.
+    Down,
     /// The gateway does not answer, or takes none of our keys: WireGuard lets nobody tell which.
     Handshake,
     /// No peer's `AllowedIPs` hold the address.
@@ -27,6 +29,7 @@ pub enum Stage {
 
 const WORDS: &[(Stage, &str)] = &[
     (Stage::Endpoint, "endpoint"),
+    (Stage::Down, "down"),
     (Stage::Handshake, "handshake"),
     (Stage::Route, "route"),
     (Stage::Name, "name"),

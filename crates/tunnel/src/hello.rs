@@ -46,7 +46,7 @@ impl Hello {
                 let code = match outcome.map_err(|failure| failure.stage) {
                     Ok(_) => 0,
                     Err(Stage::Route) => 2,
-                    Err(Stage::Endpoint | Stage::Handshake | Stage::Config | Stage::Local) => 3,
+                    Err(Stage::Endpoint | Stage::Down | Stage::Handshake | Stage::Config | Stage::Local) => 3,
                     Err(Stage::Name | Stage::Dns | Stage::TimedOut) => 4,
                     Err(Stage::Refused) => 5,
                 };

@@ -46,7 +46,7 @@ pub fn either_inside_either_outside(site: &Site) {
         |text: &str| text.replace("[Peer]", &format!("[Peer]\nPresharedKey = {}", *shared.encoded()));
     let six = both.replace(&line("Endpoint"), "Endpoint = [fd14::1]:51820");
     let said = site.unreachable(&both, &|text| text);
-    says(&said, &["[vpn_handshake]", "`PresharedKey` the same on both sides"]);
+    says(&said, &["[vpn_handshake 92]", "`PresharedKey` the same on both sides"]);
     let change = |text: String| by_six(site, &text);
     let (four, six) = (shared(&both), shared(&six));
     // Inside by IPv6; outside by IPv4, then by IPv6: 60 and 80 bytes around packets of 1420.
@@ -62,7 +62,7 @@ pub fn either_inside_either_outside(site: &Site) {
     // Without an address of IPv6 the tunnel says so, and nothing is tried.
     let one = shared(&config.replace(&line("AllowedIPs"), &format!("{}, fd13::/64", line("AllowedIPs"))));
     let said = site.unreachable(&one, &change);
-    says(&said, &["[vpn_route]", "the tunnel has no address of the family of fd13::11"]);
+    says(&said, &["[vpn_route 100]", "the tunnel has no address of the family of fd13::11"]);
 }
 
 /// Nothing is said in a run that waits; the gateway hears of it nevertheless, as often as the file says.

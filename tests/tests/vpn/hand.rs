@@ -71,7 +71,7 @@ pub fn a_new_peer_has_a_tunnel_of_its_own(site: &Site) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let near = fs::read_to_string(site.dir.join("ci.conf")).unwrap();
     let said = site.unreachable(&near, &|text| text);
-    says(&said, &["[vpn_handshake]", "has not answered the handshake"]);
+    says(&said, &["[vpn_handshake 92]", "has not answered the handshake"]);
 
     let links = site.lab.bridge_command("ip").args(["-o", "link"]).output().unwrap();
     let links = String::from_utf8(links.stdout).unwrap();
@@ -97,7 +97,7 @@ pub fn a_new_peer_has_a_tunnel_of_its_own(site: &Site) {
     let from =
         site.lab.host("h1").unwrap().sh("journalctl -u ssh -o cat --no-pager | grep Accepted | tail -1");
     says(&from.unwrap(), &[&format!("from {} ", address.trim_end_matches("/32"))]);
-    says(&without, &["[vpn_handshake]"]);
+    says(&without, &["[vpn_handshake 92]"]);
     for name in ["ci.conf", "ci.peer.conf"] {
         let mode = Command::new("stat").args(["-c", "%a"]).arg(site.dir.join(name)).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&mode.stdout).trim(), "600", "{name}");

@@ -53,7 +53,10 @@ pub fn hosts_are_found_by_the_tunnels_name_server(site: &Site) {
     let packets = capture.end();
     succeeds(&run);
     assert_eq!((run.recap("h1", "changed"), run.recap("h2", "changed")), (Some(1), Some(1)));
-    says(&said, &["[vpn_name]", &format!("name server ({server}) knows no address of nobody.corp.example")]);
+    says(
+        &said,
+        &["[vpn_name 116]", &format!("name server ({server}) knows no address of nobody.corp.example")],
+    );
     let gateway = format!("10.214.{range}.1");
     let lost: Vec<_> = packets.iter().filter(|line| astray(line, &gateway)).collect();
     assert!(lost.is_empty(), "{lost:?}");

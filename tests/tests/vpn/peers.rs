@@ -89,12 +89,12 @@ pub fn each_host_by_its_own_gateway(site: &Site) {
         text.replace(&format!("ansible_host={h1} "), "ansible_host=192.0.2.9 ")
     };
     let said = site.unreachable(&orders[0], &elsewhere);
-    says(&said, &["[vpn_route]", "no peer of the tunnel allows the address 192.0.2.9"]);
+    says(&said, &["[vpn_route 100]", "no peer of the tunnel allows the address 192.0.2.9"]);
     site.lab.stop_gateway().unwrap();
     let run = Run::of(&mut site.command(&orders[0], &|text| text, LOOK, &["-T", "4"]));
     site.lab.start_gateway().unwrap();
-    assert_eq!((run.status.code(), run.recap("h2", "changed")), (Some(4), Some(1)), "{}", run.said());
+    assert_eq!((run.status.code(), run.recap("h2", "changed")), (Some(84), Some(1)), "{}", run.said());
     let lost: Vec<_> = run.events.iter().filter(|event| event["event"] == "unreachable").collect();
-    assert!(lost.len() == 1 && lost[0]["host"] == "h1" && lost[0]["kind"] == "vpn_handshake", "{lost:?}");
+    assert!(lost.len() == 1 && lost[0]["host"] == "h1" && lost[0]["kind"] == "vpn_down", "{lost:?}");
     says(&lost[0].to_string(), &[&value("Endpoint")]);
 }

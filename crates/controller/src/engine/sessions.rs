@@ -82,7 +82,7 @@ impl Engine<'_> {
         let Some(host) = self.hosts.get_mut(name) else { return };
         host.phase = Phase::Over;
         host.channel = None;
-        host.absent = false;
+        host.absent = None;
         let away = host.away.take().filter(|away| host.playing && away.over());
         let problem = away.map(|away| away.late(name, problem.clone())).or(problem);
         let (playing, during) = (host.playing, host.task.take());
@@ -115,7 +115,7 @@ impl Engine<'_> {
                 counts.ignored += 1;
             } else {
                 counts.unreachable = 1;
-                self.outcome.unreachable.insert(name.to_owned());
+                self.outcome.unreachable.insert(name.to_owned(), Some(problem.kind));
             }
             self.outcome.recap.left(name, during, notified);
             if ignored {
@@ -143,7 +143,7 @@ impl Engine<'_> {
         let unreached = |host: &&mut Host| {
             let away = host.away.as_ref();
             let never = matches!(host.phase, Phase::Connecting(_)) || host.phase == Phase::Away;
-            host.playing && !host.absent && never && away.is_none_or(Away::may_be_stood_in)
+            host.playing && host.absent.is_none() && never && away.is_none_or(Away::may_be_stood_in)
         };
         let Some(host) = self.hosts.get_mut(name).filter(unreached) else { return false };
         let Ok(mut part) = self.world.host_play(&spec, name, &batch, &host.known) else { return false };
@@ -155,7 +155,7 @@ impl Engine<'_> {
         let Ok(channel) = self.connector.stand_in(first, teller(&self.sender, name, host.session)) else {
             return false;
         };
-        host.absent = true;
+        host.absent = Some(problem.kind);
         host.away = None;
         host.channel = Some(channel);
         host.queued.clear();
@@ -168,8 +168,8 @@ impl Engine<'_> {
 
     /// A play is over for a host; the next one tries to reach it again.
     pub(super) fn stood_in(&mut self, name: &str, failed: bool) {
-        let Some(host) = self.hosts.get_mut(name).filter(|host| host.absent) else { return };
-        host.absent = false;
+        let Some(host) = self.hosts.get_mut(name).filter(|host| host.absent.is_some()) else { return };
+        host.absent = None;
         host.phase = if failed { Phase::Over } else { Phase::Waiting };
         host.session = host.session.wrapping_add(1);
         if let Some(channel) = host.channel.take() {

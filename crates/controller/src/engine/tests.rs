@@ -2,6 +2,7 @@
 
 mod fixture;
 
+use debark_connect::ProblemKind;
 use debark_value::{Map, Value};
 use debark_wire::{Event, Invocation, Login, Logins, Request, Status};
 
@@ -44,7 +45,8 @@ fn a_failed_host_leaves_and_the_others_go_on() {
     let (outcome, mut log, notes) = run(world);
     log.sort();
     assert_eq!(log, ["a play 0", "a play 1", "b play 0"]);
-    assert_eq!((outcome.failed, outcome.unreachable), (set(&["b"]), set(&["c"])));
+    let away = [("c".to_owned(), Some(ProblemKind::Refused))].into();
+    assert_eq!((outcome.failed, outcome.unreachable), (set(&["b"]), away));
     assert_eq!(outcome.recap.pending["b"], ["restart"]);
     assert_eq!(outcome.recap.hosts["c"].unreachable, 1);
     assert!(notes.iter().all(|note| !note.contains("hunter22")), "{notes:#?}");

@@ -22,7 +22,7 @@ use crate::hello::Request;
 use crate::names::Names;
 use crate::peer::{self, Heard, OVERHEAD, Peer};
 use crate::status::{PeerStatus, Status};
-use crate::wire::Wire;
+use crate::wire::{Taken, Wire};
 
 /// boringtun's clock and everything that waits are looked after so often.
 const TICK: Duration = Duration::from_millis(100);
@@ -156,6 +156,7 @@ impl Engine {
             self.hear_callers(now);
             self.hear_datagrams(now);
             self.tick(now);
+            self.hurry(now);
             self.ask_names(now);
             self.advance(now);
             self.turn_stack(now);
@@ -217,39 +218,42 @@ impl Engine {
     }
 
     fn hear_datagrams(&mut self, now: Instant) {
-        for _ in 0..TAKEN {
-            let Some((length, from)) = self.wire.receive(&mut self.inbox) else { return };
-            let datagram = self.inbox.get(..length).unwrap_or_default();
-            let numbers = match peer::receiver(datagram) {
-                Some(number) => number..number.saturating_add(1),
-                // A greeting: by its key it is one of them's.
-                None => 0..self.peers.len(),
-            };
-            for number in numbers {
-                let Some(peer) = self.peers.get_mut(number) else { continue };
-                let mut packet = self.device.buffer(length.max(256));
-                let wire = &mut self.wire;
-                let heard = peer.open(from, datagram, &mut packet, now, |reply| wire.send(from, reply));
-                match heard {
-                    Heard::Packet(length) => {
-                        packet.truncate(length);
-                        self.device.incoming.push_back(packet);
-                        break;
-                    }
-                    Heard::Session(silence) => {
-                        self.device.give_back(packet);
-                        if silence > SILENCE {
-                            self.skew += JUMP;
-                        }
-                        break;
-                    }
-                    Heard::Nothing => {
-                        self.device.give_back(packet);
-                        break;
-                    }
-                    Heard::Foreign => self.device.give_back(packet),
-                }
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let mut taken = 0;
+        while taken < TAKEN
+            && let Some(Taken { from, length, segment }) = self.wire.receive(&mut inbox)
+        {
+            for datagram in inbox.get(..length).unwrap_or_default().chunks(segment) {
+                self.hear(from, datagram, now);
+                taken += 1;
             }
+        }
+        self.inbox = inbox;
+    }
+
+    fn hear(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+        let numbers = match peer::receiver(datagram) {
+            Some(number) => number..number.saturating_add(1),
+            // A greeting: by its key it is one of them's.
+            None => 0..self.peers.len(),
+        };
+        for number in numbers {
+            let Some(peer) = self.peers.get_mut(number) else { continue };
+            let mut packet = self.device.buffer(datagram.len().max(256));
+            let wire = &mut self.wire;
+            let heard = peer.open(from, datagram, &mut packet, now, |reply| wire.send(from, reply));
+            if let Heard::Packet(length) = heard {
+                packet.truncate(length);
+                self.device.incoming.push_back(packet);
+                return;
+            }
+            self.device.give_back(packet);
+            match heard {
+                Heard::Session(silence) if silence > SILENCE => self.skew += JUMP,
+                Heard::Foreign => continue,
+                _ => {}
+            }
+            return;
         }
     }
 
@@ -268,15 +272,19 @@ impl Engine {
                 self.wire.send(address, bytes);
             }
         }
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.peers = self.peers.iter().map(|peer| PeerStatus::of(peer, now)).collect();
+        status.connections = self.conns.len();
+    }
+
+    /// What was lost is sent again.
+    fn hurry(&mut self, now: Instant) {
         for conn in self.conns.values_mut() {
             if let Phase::Open(handle) = conn.phase {
                 let queued = self.sockets.get::<tcp::Socket<'_>>(handle).send_queue();
                 self.skew += conn.pace.hurry(queued, now).unwrap_or_default();
             }
         }
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.peers = self.peers.iter().map(|peer| PeerStatus::of(peer, now)).collect();
-        status.connections = self.conns.len();
     }
 
     fn ask_names(&mut self, now: Instant) {
@@ -336,10 +344,11 @@ impl Engine {
                 && let Some(bytes) = peer.seal(&packet, &mut self.outbox, now)
                 && let Some(address) = peer.address
             {
-                self.wire.send(address, bytes);
+                self.wire.put(address, bytes);
             }
             self.device.give_back(packet);
         }
+        self.wire.push();
         sent
     }
 
@@ -348,6 +357,11 @@ impl Engine {
         if let Some(next) = self.names.next() {
             due = due.min(next);
         }
+        let late = self.conns.values().filter_map(|conn| match conn.phase {
+            Phase::Open(handle) => conn.pace.late(self.sockets.get::<tcp::Socket<'_>>(handle).send_queue()),
+            _ => None,
+        });
+        due = late.min().map_or(due, |late| due.min(late));
         let mut timeout = due.saturating_duration_since(now);
         let clock = self.clock(now);
         if !self.wire.is_full()

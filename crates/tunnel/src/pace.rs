@@ -3,7 +3,8 @@
 //! The stack's congestion control goes by loss, and answers one lost packet by sending all behind it again; a gateway whose
 //! socket holds a hundred packets loses many of a window of a megabyte. So no more is given to the stack than the way holds:
 //! the rate at which it delivers times its shortest round trip, and half of it more, the idea of BBR (Cardwell et al., "BBR:
-//! Congestion-Based Congestion Control", 2016).
+//! Congestion-Based Congestion Control", 2016); and what it delivers in a moment, as packets go and are confirmed by the dozen, by programs that
+//! have to be woken (BBR adds three bursts).
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,21 @@ const SPAN: Duration = Duration::from_millis(10);
 const SPANS: usize = 16;
 /// What is under way at most, in what the way holds: it may grow by half in a round trip.
 const GAIN: f64 = 1.5;
+/// Such a moment.
+const MOMENT: Duration = Duration::from_millis(1);
+/// It is halved so often when packets are lost.
+const HALVINGS: u32 = 4;
+/// And doubled again after so long without a loss.
+const CALM: Duration = Duration::from_secs(2);
 /// The shortest round trip is looked for again after so long.
 const STALE: Duration = Duration::from_secs(10);
 /// Nothing arrives for so long, or three round trips: something was lost, as Linux has it (TCP_RTO_MIN).
 const STALL: Duration = Duration::from_millis(200);
+/// Where more is under way than one packet, which its receiver may keep to itself for a while, two round trips will do (RFC 8985, 7.2), or what
+/// they vary by (RFC 6298), and so much for programs that have to be woken.
+const WAKING: Duration = Duration::from_millis(25);
+/// The largest packet of most ways.
+const PACKET: usize = 1500;
 /// smoltcp repeats nothing sooner.
 const REPEAT: Duration = Duration::from_secs(1);
 /// How often its patience is shortened, before it is left to it.
@@ -37,6 +49,10 @@ pub(crate) struct Pace {
     hurries: u32,
     /// A round trip: when it is over (so much has arrived), and when it began.
     trip: Option<(u64, Instant)>,
+    /// The round trip and its variation, smoothed (RFC 6298).
+    smooth: Option<(Duration, Duration)>,
+    /// How often the moment is halved, and since when.
+    halved: Option<(u32, Instant)>,
     /// The shortest round trip, and when it was seen.
     shortest: Option<(Duration, Instant)>,
     /// A span: when it began, how much had arrived then, and whether there was always more to give.
@@ -52,6 +68,11 @@ impl Pace {
     /// How many bytes more may be given, of a connection that has `queued` not yet confirmed, among so many.
     pub fn room(&mut self, queued: usize, connections: usize, now: Instant) -> usize {
         self.note(queued, now);
+        if let Some((halvings, since)) = self.halved
+            && now.saturating_duration_since(since) > CALM
+        {
+            self.halved = (halvings > 1).then(|| (halvings - 1, now));
+        }
         self.limit(connections).saturating_sub(queued)
     }
 
@@ -84,6 +105,10 @@ impl Pace {
     }
 
     fn took(&mut self, trip: Duration, now: Instant) {
+        self.smooth = Some(match self.smooth {
+            None => (trip, trip / 2),
+            Some((mean, variation)) => ((mean * 7 + trip) / 8, (variation * 3 + mean.abs_diff(trip)) / 4),
+        });
         let known = self.shortest.filter(|(shortest, _)| !self.looking && trip > *shortest);
         match known {
             None => (self.shortest, self.looking) = (Some((trip, now)), false),
@@ -98,7 +123,11 @@ impl Pace {
     fn limit(&self, connections: usize) -> usize {
         let floor = (FLOOR / connections.max(1)).max(LEAST);
         match self.shortest {
-            Some((trip, _)) if !self.looking => floor + (GAIN * self.best() * trip.as_secs_f64()) as usize,
+            Some((trip, _)) if !self.looking => {
+                let moment = MOMENT / (1 << self.halved.map_or(0, |(halvings, _)| halvings));
+                let holds = |time: Duration| (self.best() * time.as_secs_f64()) as usize;
+                floor.max(holds(moment)) + holds(trip.mul_f64(GAIN))
+            }
             _ => floor,
         }
     }
@@ -117,14 +146,24 @@ impl Pace {
     /// Something was lost, it seems: how far the stack's clock has to go on for it to be sent again now.
     pub fn hurry(&mut self, queued: usize, now: Instant) -> Option<Duration> {
         self.note(queued, now);
-        let trip = self.shortest.map_or(Duration::ZERO, |(trip, _)| trip * 3);
-        let wait = STALL.max(trip) * (1 << self.hurries);
-        let late = queued > 0 && self.progress.is_some_and(|seen| now.saturating_duration_since(seen) > wait);
-        if !late || self.hurries >= HURRIES || wait > REPEAT {
+        if self.late(queued).is_none_or(|late| now <= late) {
             return None;
         }
         self.hurries += 1;
+        let halvings = self.halved.map_or(0, |(halvings, _)| halvings);
+        self.halved = Some(((halvings + 1).min(HALVINGS), now));
         Some(REPEAT * (1 << (self.hurries - 1)))
+    }
+
+    /// When something counts as lost that is under way now, unless it arrives.
+    pub fn late(&self, queued: usize) -> Option<Instant> {
+        let patience = match self.smooth {
+            Some((trip, variation)) if queued > PACKET => (trip * 2).max(trip + variation * 4) + WAKING,
+            _ => STALL.max(self.shortest.map_or(Duration::ZERO, |(trip, _)| trip * 3)),
+        };
+        let wait = patience * (1 << self.hurries);
+        let seen = self.progress.filter(|_| queued > 0 && self.hurries < HURRIES && wait <= REPEAT)?;
+        Some(seen + wait)
     }
 }
 
@@ -164,6 +203,47 @@ mod tests {
         assert_eq!(pace.hurry(1000, at(300)), None);
         assert_eq!(pace.hurry(1000, at(450)), Some(2 * REPEAT));
         assert_eq!(pace.hurry(0, at(500)), None, "all has arrived");
+    }
+
+    /// So many bytes, confirmed after a round trip of so many milliseconds, many times.
+    fn busy(bytes: usize, trip: u64) -> (Pace, Instant) {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        for _ in 0..50 {
+            pace.gave(bytes, true, now);
+            now += Duration::from_millis(trip);
+            assert_eq!(pace.hurry(0, now), None);
+        }
+        pace.gave(bytes, true, now);
+        (pace, now)
+    }
+
+    #[test]
+    fn a_loss_among_many_packets_shows_after_two_round_trips() {
+        for (trip, wait) in [(0, 25), (1, 27), (40, 105)] {
+            let (mut pace, now) = busy(100_000, trip);
+            let at = |millis: u64| now + Duration::from_millis(millis);
+            assert_eq!(pace.late(100_000), Some(at(wait)), "{trip}");
+            assert_eq!(pace.hurry(100_000, at(wait)), None);
+            assert_eq!(pace.hurry(100_000, at(wait + 1)), Some(REPEAT));
+            // One packet may be confirmed late.
+            let (pace, now) = busy(1000, trip);
+            assert_eq!(pace.late(1000), Some(now + STALL));
+            assert_eq!(pace.late(0), None);
+        }
+    }
+
+    #[test]
+    fn losses_leave_less_under_way_for_a_while() {
+        let (mut pace, now) = busy(1_000_000, 10);
+        let at = |millis: u64| now + Duration::from_millis(millis);
+        // 100 MB/s over 15 ms and 1 ms more.
+        assert_eq!(pace.limit(1) / 10_000, 160);
+        assert!(pace.hurry(1_000_000, at(500)).is_some());
+        assert_eq!(pace.limit(1) / 10_000, 156);
+        assert_eq!(pace.room(1_000_000, 1, at(2400)) + 1_000_000, pace.limit(1));
+        assert_eq!(pace.limit(1) / 10_000, 156);
+        assert_eq!(pace.room(1_000_000, 1, at(2600)) + 1_000_000, pace.limit(1));
+        assert_eq!(pace.limit(1) / 10_000, 160);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Site;
+use super::gateway::{at_controller, at_gateway};
 
 /// Whether a packet, as `tcpdump -nnqt` prints it, is anything but a datagram of the tunnel (`IP a.b.c.d.port >
 /// a.b.c.d.port: UDP, length n`) or what the link's two ends say of one that came too late (a port is closed).
@@ -35,6 +36,9 @@ impl Capture {
     }
 
     fn with(site: &Site, flags: &[&str]) -> Self {
+        // Packets as a real wire has them: both ends give the link many in one, which is cut up there only if something has to see them.
+        at_controller(site, "ip", &["link", "set", "outside", "gso_max_segs", "1"]);
+        at_gateway(site, "ip", &["link", "set", "outside", "gso_max_segs", "1"]);
         let path = site.dir.join("packets");
         let mut command = site.lab.controller_command("tcpdump");
         // Immediate, so that the last packets are there when it is told to end; ARP and IPv6's own chatter name no host beyond the

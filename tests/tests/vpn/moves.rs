@@ -27,7 +27,7 @@ fn all_went_to(packets: &[String], old: &str, new: &str) {
     let lost: Vec<_> = packets.iter().filter(|line| astray(line, old) && astray(line, new)).collect();
     assert!(lost.is_empty(), "{lost:?}");
     let there = packets.iter().filter(|line| line.contains(&format!("> {new}.51820"))).count();
-    assert!(there > 3, "{there} packets to {new}");
+    assert!(there > 0, "none went to {new}");
 }
 
 /// The tunnel follows what is authentic and comes from elsewhere, though its configuration names the old address.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use debark_order::PackageVersion;
 use debark_project::{Build, Package, Program};
 
+use crate::deb::read::Digests;
 use crate::deb::sign::SignError;
 use crate::deb::source::Directory;
 use crate::deb::{self, Deb, DebError};
@@ -132,6 +133,16 @@ impl BuildError {
     }
 }
 
+/// How a build without a checkout went.
+enum Straight {
+    /// Something of the source is to be run, and needs its files.
+    Unfit,
+    /// What is wrong shows with a checkout.
+    Failed,
+    /// The package is there.
+    Built(Option<Digests>),
+}
+
 impl Builder<'_> {
     /// Builds.
     ///
@@ -154,7 +165,7 @@ impl Builder<'_> {
             commit: &source.commit,
         };
         let straight = self.straight(&source, &identity, &out, step)?;
-        if straight.is_none() {
+        if matches!(straight, Straight::Unfit) {
             self.clean(&source, step)?;
             self.export(&source, &tree)?;
         }
@@ -165,21 +176,24 @@ impl Builder<'_> {
             ("DEBARK_COMMIT", source.commit.clone()),
         ];
         let tests = self.test(&tree, &variables, step)?;
-        if straight.is_none() {
+        if matches!(straight, Straight::Unfit) {
             step(Step::Build(&version));
         }
+        let mut known = None;
         let made = match &self.package.build {
             Build::Files(files) => {
-                if straight != Some(true) {
+                if let Straight::Built(digests) = straight {
+                    known = digests;
+                } else {
                     // What tests leave behind is no part of the package.
                     let clean = if tests.is_empty() { tree } else { work.path().join("clean") };
-                    if straight.is_some() || !tests.is_empty() {
+                    if matches!(straight, Straight::Failed) || !tests.is_empty() {
                         self.export(&source, &clean)?;
                     }
                     if let Some(program) = &files.prepare {
                         self.run(program, &clean, &variables, step)?;
                     }
-                    deb::build::build(&Directory::open(&clean)?, files, &identity, &out)?;
+                    known = deb::build::build(&Directory::open(&clean)?, files, &identity, &out)?;
                 }
                 out
             }
@@ -198,7 +212,7 @@ impl Builder<'_> {
                 only(&tree, output)?
             }
         };
-        let made = Deb::open(&made)?;
+        let made = Deb::made(&made, known)?;
         if made.package != self.package.name || made.version != version {
             return Err(BuildError::Output(format!(
                 "the build left {} {} where {} {version} was to be built",
@@ -208,34 +222,32 @@ impl Builder<'_> {
         self.hand_over(made, &source, tests, started)
     }
 
-    /// Builds without a checkout, while it is found out whether the working tree differs; whether that was done. None: something of the source is
-    /// to be run, and needs its files. What is unclear without a checkout is clear with one, errors included.
+    /// Builds without a checkout, while it is found out whether the working tree differs; whether that was done.
+    /// What is unclear without a checkout is clear with one, errors included.
     fn straight(
         &self,
         source: &Checkout,
         identity: &deb::build::Identity<'_>,
         out: &Path,
         step: &mut dyn FnMut(Step<'_>),
-    ) -> Result<Option<bool>, BuildError> {
-        let Build::Files(files) = &self.package.build else { return Ok(None) };
+    ) -> Result<Straight, BuildError> {
+        let Build::Files(files) = &self.package.build else { return Ok(Straight::Unfit) };
         if !self.package.tests.is_empty() || files.prepare.is_some() {
-            return Ok(None);
+            return Ok(Straight::Unfit);
         }
         let (own, stopped) = (source.again().ok(), Arc::new(AtomicBool::new(false)));
         std::thread::scope(|scope| {
             let packing = own.map(|own| {
                 let stopped = Arc::clone(&stopped);
-                scope.spawn(move || {
-                    let objects = own.objects(stopped).ok();
-                    objects.is_some_and(|objects| deb::build::build(&objects, files, identity, out).is_ok())
-                })
+                scope.spawn(move || deb::build::build(&own.objects(stopped).ok()?, files, identity, out).ok())
             });
             if let Err(error) = self.clean(source, step) {
                 stopped.store(true, Ordering::Relaxed);
                 return Err(error);
             }
             step(Step::Build(identity.version));
-            Ok(Some(packing.is_some_and(|packing| packing.join().unwrap_or(false))))
+            let built = packing.and_then(|packing| packing.join().ok()?);
+            Ok(built.map_or(Straight::Failed, Straight::Built))
         })
     }
 

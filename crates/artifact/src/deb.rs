@@ -10,6 +10,7 @@ pub mod read;
 pub mod scripts;
 pub mod sign;
 pub mod source;
+mod sums;
 pub mod tar;
 pub mod tree;
 

@@ -9,6 +9,7 @@ use md5::{Digest as _, Md5};
 
 use super::DebError;
 use super::source::{self, Reader, Source};
+use super::sums::{Sum, md5};
 use super::tree::{self, Item, Tree};
 
 /// Entries that one thread reads before it is the next one's turn.
@@ -16,12 +17,9 @@ const TURN: usize = 128;
 /// So many bytes at least are handed over at once, unless the turn is over.
 const PART: usize = 256 << 10;
 /// Parts that a thread is ahead.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 /// Threads, at most.
 const THREADS: usize = 8;
-
-/// As `md5sums` has it (deb-md5sums(5)).
-pub(super) type Sum = [u8; 16];
 
 /// What an entry has; `'t` is the tree's.
 pub(super) enum Content<'t, 'b> {
@@ -36,7 +34,7 @@ pub(super) enum Content<'t, 'b> {
 enum Held<'t> {
     Is(Content<'t, 't>),
     /// So many bytes, which follow those of the entry before.
-    Next(usize, Sum),
+    Next(usize),
 }
 
 /// Entries that follow one another.
@@ -47,6 +45,21 @@ type Turn<'t> = [(&'t str, &'t Item)];
 struct Part<'t> {
     held: Vec<Held<'t>>,
     bytes: Vec<u8>,
+    /// Of these contents.
+    sums: Vec<Sum>,
+}
+
+impl Part<'_> {
+    fn hash(&mut self) {
+        let mut rest = &*self.bytes;
+        let sizes = self.held.iter().filter_map(|held| match held {
+            Held::Next(size) => Some(*size),
+            Held::Is(_) => None,
+        });
+        // The bytes are as many as were added for the entries of this part.
+        let texts: Vec<&[u8]> = sizes.filter_map(|size| rest.split_off(..size)).collect();
+        self.sums = md5(&texts);
+    }
 }
 
 /// A thread that reads, as its listener sees it.
@@ -93,16 +106,15 @@ pub(super) fn read<'t>(
             while left.len() > 0 {
                 let part = ahead.parts.recv();
                 let part = part.map_err(|_| DebError("a thread that reads files has died".into()))??;
-                let mut rest = &*part.bytes;
+                let (mut rest, mut sums) = (&*part.bytes, part.sums.into_iter());
                 for (held, (path, item)) in part.held.into_iter().zip(&mut left) {
                     let content = match held {
                         Held::Is(content) => content,
-                        Held::Next(size, sum) => {
-                            // The bytes are as many as were added for the entries of this part.
-                            let (bytes, after) = rest.split_at(size);
-                            rest = after;
-                            Content::Bytes(bytes, sum)
-                        }
+                        // As many as there are bytes and sums.
+                        Held::Next(size) => Content::Bytes(
+                            rest.split_off(..size).unwrap_or_default(),
+                            sums.next().unwrap_or_default(),
+                        ),
                     };
                     each(path, item, content)?;
                 }
@@ -126,23 +138,26 @@ where
     for turn in turns {
         let (mut part, mut size) = (None, 0);
         for (number, (path, item)) in turn.iter().enumerate() {
-            let Part { held, bytes } = part.get_or_insert_with(|| {
+            let Part { held, bytes, .. } = part.get_or_insert_with(|| {
                 let mut bytes = listener.free.try_recv().unwrap_or_else(|_| Vec::with_capacity(2 * PART));
                 bytes.clear();
-                Part { held: Vec::with_capacity(TURN), bytes }
+                Part { held: Vec::with_capacity(TURN), bytes, sums: Vec::new() }
             });
             let new = content(&mut *reader, item, bytes);
             let new = new.map_err(|error| DebError(format!("/{path}: {error}")))?;
             size += match &new {
-                Held::Next(size, _) => *size,
+                Held::Next(size) => *size,
                 // An open file.
                 Held::Is(Content::Large(..)) => PART,
                 Held::Is(_) => 0,
             };
             held.push(new);
             if size >= PART || number + 1 == turn.len() {
-                if part.take().is_some_and(|part| listener.parts.send(Ok(part)).is_err()) {
-                    return Ok(());
+                if let Some(mut part) = part.take() {
+                    part.hash();
+                    if listener.parts.send(Ok(part)).is_err() {
+                        return Ok(());
+                    }
                 }
                 size = 0;
             }
@@ -160,10 +175,7 @@ fn content<'t>(reader: &mut dyn Reader, item: &'t Item, to: &mut Vec<u8>) -> io:
             let before = to.len();
             match reader.read(place, to)? {
                 source::Content::Large(file, size) => Held::Is(Content::Large(file, size)),
-                source::Content::Small => {
-                    let bytes = to.get(before..).unwrap_or_default();
-                    Held::Next(bytes.len(), Md5::digest(bytes).into())
-                }
+                source::Content::Small => Held::Next(to.len() - before),
             }
         }
     })

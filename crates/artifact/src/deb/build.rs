@@ -9,10 +9,14 @@ use debark_project::{Compression, FileTree};
 use tempfile::{SpooledData, SpooledTempFile};
 
 use super::compress::{Encoder, suffix};
+use super::read::Digests;
 use super::source::{Source, text as read_script};
 use super::tar::{Entry, Kind, Writer};
 use super::tree::{self, Tree};
 use super::{DebError, ahead, ar, control, scripts};
+
+/// What the member `debian-binary` says (deb(5)).
+const FORMAT: &[u8] = b"2.0\n";
 
 /// Packed files of more bytes than these are kept in a file until their place in the package is known.
 const IN_MEMORY: usize = 16 << 20;
@@ -30,7 +34,7 @@ pub struct Identity<'a> {
     pub commit: &'a str,
 }
 
-/// Writes a package from a source to `out`; the same source and identity give the same bytes.
+/// Writes a package from a source to `out`; the same source and identity give the same bytes. Their digests, unless the package is large.
 ///
 /// # Errors
 /// Something of the source is not as the project file says, or cannot be read; or `out` cannot be written.
@@ -39,7 +43,7 @@ pub fn build(
     files: &FileTree,
     identity: &Identity<'_>,
     out: &Path,
-) -> Result<(), DebError> {
+) -> Result<Option<Digests>, DebError> {
     let mut tree = Tree::collect(source, files)?;
     documentation(source, files, identity, &mut tree)?;
     let failed = |error: io::Error| DebError::at(out, error);
@@ -233,7 +237,7 @@ fn finish(writer: Data) -> io::Result<SpooledTempFile> {
     encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)
 }
 
-fn sum(sums: &mut String, md5: ahead::Sum, path: &str) {
+fn sum(sums: &mut String, md5: super::sums::Sum, path: &str) {
     for digit in md5.into_iter().flat_map(|byte| [byte >> 4, byte & 15]) {
         sums.push(char::from_digit(digit.into(), 16).unwrap_or_default());
     }
@@ -267,34 +271,48 @@ fn control_member(
     writer.finish()?.finish()
 }
 
-/// Puts the members together; the package is there as a whole or not at all.
+/// Puts the members together; the package is there as a whole or not at all. Its digests, if its bytes were in memory.
 fn assemble(
     out: &Path,
     control: &[u8],
     mut data: SpooledTempFile,
     compression: Compression,
     epoch: u64,
-) -> io::Result<()> {
+) -> io::Result<Option<Digests>> {
     let beside = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".debark-").tempfile_in(beside)?;
     let size = data.stream_position()?;
-    file.write_all(ar::MAGIC)?;
-    ar::header(&mut file, "debian-binary", 4, epoch)?;
-    file.write_all(b"2.0\n")?;
-    ar::header(&mut file, &format!("control.tar{}", suffix(compression)), control.len() as u64, epoch)?;
-    file.write_all(control)?;
-    ar::pad(&mut file, control.len() as u64)?;
-    ar::header(&mut file, &format!("data.tar{}", suffix(compression)), size, epoch)?;
-    match data.into_inner() {
-        SpooledData::InMemory(data) => file.write_all(data.get_ref())?,
+    let (mut head, mut tail) = (ar::MAGIC.to_vec(), Vec::new());
+    ar::header(&mut head, "debian-binary", FORMAT.len() as u64, epoch)?;
+    head.extend_from_slice(FORMAT);
+    ar::header(&mut head, &format!("control.tar{}", suffix(compression)), control.len() as u64, epoch)?;
+    head.extend_from_slice(control);
+    ar::pad(&mut head, control.len() as u64)?;
+    ar::header(&mut head, &format!("data.tar{}", suffix(compression)), size, epoch)?;
+    ar::pad(&mut tail, size)?;
+    let digests = match data.into_inner() {
+        SpooledData::InMemory(data) => {
+            let (head, data, tail) = (&*head, &**data.get_ref(), &*tail);
+            let digests = std::thread::scope(|scope| {
+                let digests = scope.spawn(move || Digests::of(&[head, data, tail], &[FORMAT, control, data]));
+                for bytes in [head, data, tail] {
+                    file.write_all(bytes)?;
+                }
+                digests.join().map_err(|_| io::Error::other("a thread that hashes it has died"))
+            });
+            Some(digests?)
+        }
         // As files, so that the kernel copies.
         SpooledData::OnDisk(mut data) => {
             data.rewind()?;
+            file.write_all(&head)?;
             io::copy(&mut data, file.as_file_mut())?;
+            file.write_all(&tail)?;
+            None
         }
-    }
-    ar::pad(&mut file, size)?;
-    place(file, out)
+    };
+    place(file, out)?;
+    Ok(digests)
 }
 
 /// Gives a finished temporary file its name, readable by all as the umask allows. What is not to be lost was written to disk before.

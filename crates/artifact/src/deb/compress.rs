@@ -51,8 +51,9 @@ impl<W: Write> Encoder<W> {
             Compression::Zstd => {
                 let mut encoder = zstd::Encoder::new(to, 3)?;
                 encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(JOB))?;
-                // One worker at least: then, too, the output does not depend on their number.
-                encoder.multithread(threads)?;
+                // One worker at least: then, too, the output does not depend on their number. One more than processors, as who hands them work is
+                // held up while all of them are busy.
+                encoder.multithread(threads + 1)?;
                 Self::Zstd(encoder)
             }
             Compression::Gzip => {

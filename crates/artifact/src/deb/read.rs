@@ -52,6 +52,33 @@ pub struct Deb {
     pub members: [Member; 3],
 }
 
+/// What a package's bytes come to.
+#[derive(Debug, Clone, Copy)]
+pub struct Digests {
+    whole: Digest,
+    payload: Digest,
+    size: u64,
+}
+
+impl Digests {
+    /// Of a file that is these parts, and of what a signature is for.
+    pub(super) fn of(whole: &[&[u8]], payload: &[&[u8]]) -> Self {
+        let sum = |parts: &[&[u8]]| {
+            let mut sum = Sha256::new();
+            parts.iter().for_each(|part| sum.update(part));
+            Digest::from_bytes(sum.finalize().into())
+        };
+        let size = whole.iter().map(|part| part.len() as u64).sum();
+        std::thread::scope(|scope| {
+            let signed = scope.spawn(|| sum(payload));
+            let whole = sum(whole);
+            // Nothing there panics; if it did all the same, it is done here.
+            let payload = signed.join().unwrap_or_else(|_| sum(payload));
+            Self { whole, payload, size }
+        })
+    }
+}
+
 /// A file of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackedFile {
@@ -77,6 +104,14 @@ impl Deb {
     /// # Errors
     /// It is none, or beyond the bounds.
     pub fn open(path: &Path) -> Result<Self, DebError> {
+        Self::made(path, None)
+    }
+
+    /// Reads a package that was written just now, with what is known of its bytes.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub(crate) fn made(path: &Path, known: Option<Digests>) -> Result<Self, DebError> {
         let failed = |error: io::Error| DebError::at(path, error);
         let mut file = File::open(path).map_err(failed)?;
         if !file.metadata().map_err(failed)?.is_file() {
@@ -136,12 +171,12 @@ impl Deb {
         {
             return Err(bad("its architecture is none"));
         }
-        let (digest, payload_digest, size) = digests(&file, &payload).map_err(failed)?;
+        let digests = known.map_or_else(|| digests(&file, &payload), Ok).map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
-            size,
-            digest,
-            payload: payload_digest,
+            size: digests.size,
+            digest: digests.whole,
+            payload: digests.payload,
             package,
             version,
             architecture,
@@ -243,14 +278,14 @@ fn control_files(file: &mut File, member: &Member) -> io::Result<BTreeMap<String
 }
 
 /// Digests of the whole and of the payload, and the size. Each by a thread of its own: the one cannot be told from the other.
-fn digests(file: &File, payload: &[Member; 3]) -> io::Result<(Digest, Digest, u64)> {
+fn digests(file: &File, payload: &[Member; 3]) -> io::Result<Digests> {
     let members = payload.each_ref().map(|member| member.offset..member.offset + member.size);
     std::thread::scope(|scope| {
         let signed = scope.spawn(|| digest(file, &members));
         // Up to where it ends.
         let (whole, size) = digest(file, std::slice::from_ref(&(0..u64::MAX)))?;
         let signed = signed.join().map_err(|_| io::Error::other("a thread that reads it has died"))?;
-        Ok((whole, signed?.0, size))
+        Ok(Digests { whole, payload: signed?.0, size })
     })
 }
 

@@ -115,8 +115,12 @@ fn both(root: &Path, files: &FileTree) -> [Result<Vec<u8>, String>; 2] {
     let identity =
         deb::build::Identity { name: &name, version: &version, epoch: source.epoch, commit: &source.commit };
     let out = work.path().join("package.deb");
-    let read = |built: Result<(), deb::DebError>| {
-        built.map_err(|error| error.to_string()).map(|()| fs::read(&out).unwrap())
+    let read = |built: Result<Option<deb::read::Digests>, deb::DebError>| {
+        let known = built.map_err(|error| error.to_string())?;
+        let [told, read] = [known, None].map(|known| deb::Deb::made(&out, known).unwrap());
+        assert!(known.is_some(), "it was not in memory");
+        assert_eq!((told.digest, told.payload, told.size), (read.digest, read.payload, read.size));
+        Ok(fs::read(&out).unwrap())
     };
     let straight = source
         .objects(Arc::default())

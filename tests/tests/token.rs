@@ -100,7 +100,7 @@ fn logs_in(shop: &Releases<'_>, token: &Token) {
         "takes a key that cannot sign: ED25519-SK \"{}\": device not found",
         shop.key("carol").display()
     );
-    let _ = gone.ends(4).says(&why).says("plug the token in");
+    let _ = gone.ends(20).says(&why).says("plug the token in");
 }
 
 /// The host verifies what the token has signed.

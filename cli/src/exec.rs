@@ -22,8 +22,8 @@ use crate::signals::Signals;
 /// As with `debark run`, parameters are checked before any host is contacted, and --check and --diff tell what would
 /// change.
 ///
-/// Exit codes: 0 all went well, 1 bad input (nobody was contacted), 2 it failed on some host, 4 a host could not be
-/// reached, 6 both, 130 interrupted.
+/// Exit codes: 0 all went well, 1 bad input (nobody was contacted), 2 it failed on some host, 4 or more a
+/// host could not be reached, 6 or more both, 130 interrupted.
 #[derive(clap::Args)]
 pub struct ExecArgs {
     /// The hosts: names, groups, patterns as in `hosts`

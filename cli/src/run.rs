@@ -19,8 +19,8 @@ use crate::signals::Signals;
 ///
 /// Reads everything before it contacts anyone, opens one SSH connection per host, and runs the play there.
 ///
-/// Exit codes: 0 all went well, 1 bad input (nobody was contacted), 2 a task failed, 4 a host could not be reached,
-/// 6 both, 130 interrupted.
+/// Exit codes: 0 all went well, 1 bad input (nobody was contacted), 2 a task failed, 4 or more a host could not be
+/// reached, 6 or more both, 130 interrupted.
 #[derive(clap::Args)]
 pub struct RunArgs {
     /// Playbooks, one after the other

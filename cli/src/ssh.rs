@@ -15,7 +15,7 @@ const SSH_FAILED: u8 = 255;
 
 /// Logs in to a host of the inventory, through its VPN if it has one
 ///
-/// Keys only and strict host keys, as in a run. Exit codes: those of the command, 1 bad input, 4 no way to the host,
+/// Keys only and strict host keys, as in a run. Exit codes: those of the command, 1 bad input, 4 or more no way to the host,
 /// 255 ssh's own.
 #[derive(clap::Args)]
 pub struct SshArgs {

@@ -21,8 +21,8 @@ use crate::signals::Signals;
 /// the file that `--known-hosts`, the ssh arguments, `debark_known_hosts` or debark.yml name, in `known_hosts` beside
 /// the inventory if it is there, or in the user's own.
 ///
-/// Exit codes: 0 all are trusted now, 1 bad input or nobody to ask, 3 a key is changed, revoked or not confirmed, 4 a
-/// host cannot be reached.
+/// Exit codes: 0 all are trusted now, 1 bad input or nobody to ask, 3 a key is changed, revoked or not confirmed, 4 or
+/// more a host cannot be reached.
 #[derive(clap::Args)]
 pub struct TrustArgs {
     /// The hosts: names, groups, patterns
@@ -102,7 +102,7 @@ pub fn run(args: &TrustArgs) -> ExitCode {
         // What is refused weighs more than what is not there.
         code = match (code, own) {
             (exit::REFUSED, _) | (_, exit::REFUSED) => exit::REFUSED,
-            (code, own) => code.max(own),
+            (code, own) => debark_connect::join(code, own),
         };
     }
     ExitCode::from(code)

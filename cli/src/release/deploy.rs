@@ -17,7 +17,8 @@ use super::perform::Job;
 ///
 /// In waves with health checks. If a wave fails, every host that was touched is put back, and the release is marked bad.
 ///
-/// Exit codes: 0 live, 1 bad input, 2 failed and put back, 3 refused, 4 hosts could not be reached, 6 both, 130 interrupted.
+/// Exit codes: 0 live, 1 bad input, 2 failed and put back, 3 refused, 4 or more hosts could not be reached, 6 or more both,
+/// 130 interrupted.
 #[derive(clap::Args)]
 pub struct DeployCommand {
     /// The package, and its version unless it is the newest

@@ -23,7 +23,7 @@ use crate::exit;
 /// its hosts, and an apt source if `hosts_url` of the store says where they find it, as root or by sudo. Run it again after each change of keys or of `allow`: it changes what differs, and says
 /// so. A host belongs to one environment.
 ///
-/// Exit codes: 0 fine, 1 bad input, 2 it failed on some host, 4 a host could not be reached, 6 both.
+/// Exit codes: 0 fine, 1 bad input, 2 it failed on some host, 4 or more a host could not be reached, 6 or more both.
 #[derive(clap::Args)]
 pub struct EnrollArgs {
     /// Which hosts: a pattern [default: those of the environment]
@@ -177,7 +177,7 @@ fn all(args: &EnrollArgs, targets: &[Target], machine: &str, archive: &[u8]) -> 
                     let result = enroll(target, machine, archive, args.check);
                     // One host's lines stay together.
                     let mut code = code.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    *code |= show(args, target, &result);
+                    *code = debark_connect::join(*code, show(args, target, &result));
                 }
             });
         }

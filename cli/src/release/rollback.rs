@@ -19,7 +19,8 @@ use super::perform::Job;
 /// Without --to it is the last good one. All hosts at once, from what they have kept: neither the artifact store nor git is needed. What is
 /// rolled back is marked bad, and is not deployed to that environment again until `debark unhold`.
 ///
-/// Exit codes: 0 live on all hosts, 1 bad input, 2 failed, 3 refused, 4 some host could not be reached, 6 both, 130 interrupted.
+/// Exit codes: 0 live on all hosts, 1 bad input, 2 failed, 3 refused, 4 or more some host could not be reached, 6 or more
+/// both, 130 interrupted.
 #[derive(clap::Args)]
 pub struct RollbackArgs {
     /// The package

@@ -17,7 +17,8 @@ use crate::exit;
 ///
 /// Asks every host for what dpkg and the gate know; with --recorded, nobody: then it is what the ledger says.
 ///
-/// Exit codes: 0 all is as it should be, 1 bad input, 2 something is not, 4 some host could not be reached, 6 both.
+/// Exit codes: 0 all is as it should be, 1 bad input, 2 something is not, 4 or more some host could not be reached,
+/// 6 or more both.
 #[derive(clap::Args)]
 pub struct StatusArgs {
     /// Only this environment
@@ -45,7 +46,7 @@ pub fn run(args: &StatusArgs) -> ExitCode {
         };
         let mut code = 0;
         for environment in &environments {
-            code |= of(args, desk, environment)?;
+            code = debark_connect::join(code, of(args, desk, environment)?);
         }
         Ok(ExitCode::from(code))
     })

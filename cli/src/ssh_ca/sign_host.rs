@@ -23,7 +23,7 @@ const KEY: &str = "/etc/ssh/ssh_host_ed25519_key.pub";
 /// A host's public key is read there, over a connection with strict host keys; or it is in a file. Each certificate is
 /// for the host's name in the inventory, its address, and `--names`. The role ssh_certificates installs it.
 ///
-/// Exit codes: 0, 1 bad input, 2 ssh-keygen does not sign, 4 a host cannot be reached.
+/// Exit codes: 0, 1 bad input, 2 ssh-keygen does not sign, 4 or more a host cannot be reached.
 #[derive(clap::Args)]
 pub struct SignHostArgs {
     /// The hosts: names, groups, patterns
@@ -74,14 +74,14 @@ fn of_hosts(args: &SignHostArgs, ca: &CaArgs, sources: &Arc<SourceMap>) -> Resul
     let chosen = args.place.idle(args.pattern.as_deref(), &args.common, sources)?;
     std::fs::create_dir_all(&args.output)
         .map_err(|error| Problem::input(format!("{}: {error}", args.output.display())))?;
-    let mut code = ExitCode::SUCCESS;
+    let mut code = 0;
     for host in &chosen.hosts {
         let read = chosen.target(host).and_then(|target| Ok((public_key(&target)?, target)));
         let (key, target) = match read {
             Ok(read) => read,
             Err(problem) => {
                 exit::usage(&format!("{host}: {}", problem.message), problem.hint.as_deref());
-                code = ExitCode::from(problem.kind.code());
+                code = debark_connect::join(code, problem.kind.code());
                 continue;
             }
         };
@@ -98,7 +98,7 @@ fn of_hosts(args: &SignHostArgs, ca: &CaArgs, sources: &Arc<SourceMap>) -> Resul
         let (file, certificate) = sign(ca, &request(args, &public, host, &names))?;
         tell(ca.json, &file, &certificate);
     }
-    Ok(code)
+    Ok(ExitCode::from(code))
 }
 
 /// Reads the host's public key there.

@@ -27,7 +27,7 @@ pub use agents::{Agent, Agents};
 pub use bootstrap::command as bootstrap_command;
 pub use debark_tunnel::Vpn;
 pub use hostkey::fingerprint;
-pub use problem::{Problem, ProblemKind, UNREACHABLE, exit_code};
+pub use problem::{Problem, ProblemKind, UNREACHABLE, exit_code, join};
 pub use refusal::{ca_file, revocation_list};
 pub use scan::{Greeting, Shown, Sshfp};
 pub use session::{Incoming, Session, frame};

@@ -10,12 +10,22 @@ pub const UNREACHABLE: u8 = 4;
 /// The exit code for hosts that cannot be reached, each for this reason, if it is known: 0 if there is none, that of the reason if all have the
 /// same, else plain [`UNREACHABLE`].
 pub fn exit_code(reasons: impl IntoIterator<Item = Option<ProblemKind>>) -> u8 {
-    let codes = reasons.into_iter().map(|reason| reason.map_or(UNREACHABLE, ProblemKind::code));
-    codes.reduce(|one, other| if one == other { one } else { UNREACHABLE }).unwrap_or(0)
+    reasons.into_iter().map(|reason| reason.map_or(UNREACHABLE, ProblemKind::code)).fold(0, join)
+}
+
+/// The exit code for what ends with these two, each 0 or of hosts that failed or cannot be reached: two reasons are none.
+pub fn join(one: u8, other: u8) -> u8 {
+    const FAILED: u8 = 2;
+    let reason = match (one & !FAILED, other & !FAILED) {
+        (0, reason) | (reason, 0) => reason,
+        (one, other) if one == other => one,
+        _ => UNREACHABLE,
+    };
+    reason | (one | other) & FAILED
 }
 
 /// What kind of trouble it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProblemKind {
     /// No key of the host is in known_hosts.
     UnknownHostKey,
@@ -205,6 +215,7 @@ mod tests {
         assert_eq!(codes(&[ProblemKind::VpnDns, ProblemKind::VpnDns]), 108);
         assert_eq!(codes(&[ProblemKind::VpnDns, ProblemKind::VpnDown]), 4);
         assert_eq!(exit_code([Some(ProblemKind::VpnDns), None]), 4);
+        assert_eq!((join(12, 20), join(14, 0), join(12, 2), join(12, 22), join(0, 0)), (4, 14, 14, 6, 0));
         // Whoever tests for the bit of a failed host, or of one that is away, finds it.
         assert!((0..15).map(|n| UNREACHABLE + 8 * n).all(|code| code & 7 == UNREACHABLE && code | 2 < 124));
     }
